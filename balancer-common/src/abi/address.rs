@@ -1,0 +1,122 @@
+//! IP addresses as both sides store and compare them.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An IPv4 or IPv6 address: 16 bytes in network order, IPv4 in its IPv4-mapped form (RFC 4291, 2.5.5.2).
+///
+/// The bytes live in two words so that the XDP program compares and hashes eight at a time; the words
+/// hold the bytes as they lie in memory, so they have no meaning as numbers.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Address {
+    words: [u64; 2],
+}
+
+/// Bytes 8 to 11 of an IPv4-mapped address.
+const MAPPED: [u8; 4] = [0, 0, 0xff, 0xff];
+
+impl Address {
+    /// The unspecified IPv6 address, which no packet that is forwarded can carry.
+    pub const UNSPECIFIED: Self = Self { words: [0, 0] };
+
+    /// An IPv4 address from its four bytes in network order.
+    #[inline(always)]
+    pub const fn v4(octets: [u8; 4]) -> Self {
+        let [a, b, c, d] = octets;
+        let [m0, m1, m2, m3] = MAPPED;
+        Self {
+            words: [0, u64::from_ne_bytes([m0, m1, m2, m3, a, b, c, d])],
+        }
+    }
+
+    /// An IPv6 address from its 16 bytes in network order.
+    #[inline(always)]
+    pub const fn v6(octets: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets;
+        Self {
+            words: [
+                u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+                u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
+            ],
+        }
+    }
+
+    /// Whether this is an IPv4 address.
+    #[inline(always)]
+    pub const fn is_v4(self) -> bool {
+        let [first, second] = self.words;
+        let [a, b, c, d, ..] = second.to_ne_bytes();
+        first == 0 && u32::from_ne_bytes([a, b, c, d]) == u32::from_ne_bytes(MAPPED)
+    }
+
+    /// The 16 bytes in network order.
+    #[inline(always)]
+    pub const fn octets(self) -> [u8; 16] {
+        let [first, second] = self.words;
+        let [a, b, c, d, e, f, g, h] = first.to_ne_bytes();
+        let [i, j, k, l, m, n, o, p] = second.to_ne_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
+
+    /// The last four bytes in network order: the whole of an IPv4 address.
+    #[inline(always)]
+    pub const fn v4_octets(self) -> [u8; 4] {
+        let [_, _, _, _, a, b, c, d] = self.words[1].to_ne_bytes();
+        [a, b, c, d]
+    }
+
+    /// The two words of eight bytes each, for hashing and checksums.
+    #[inline(always)]
+    pub const fn words(self) -> [u64; 2] {
+        self.words
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::v4(address.octets()),
+            IpAddr::V6(address) => Self::v6(address.octets()),
+        }
+    }
+}
+
+impl From<Address> for IpAddr {
+    fn from(address: Address) -> Self {
+        if address.is_v4() {
+            Self::V4(Ipv4Addr::from(address.v4_octets()))
+        } else {
+            Self::V6(Ipv6Addr::from(address.octets()))
+        }
+    }
+}
+
+impl core::fmt::Debug for Address {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(&IpAddr::from(*self), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_families_survive_the_round_trip() {
+        for text in ["192.0.2.10", "0.0.0.0", "255.255.255.255", "2001:db8::1", "::", "::1"] {
+            let address: IpAddr = text.parse().unwrap();
+            assert_eq!(IpAddr::from(Address::from(address)), address, "{text}");
+            assert_eq!(Address::from(address).is_v4(), address.is_ipv4(), "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_holds_network_order() {
+        let address = Address::v4([192, 0, 2, 10]);
+        assert_eq!(
+            address.octets(),
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 10]
+        );
+        assert_eq!(address.v4_octets(), [192, 0, 2, 10]);
+    }
+}

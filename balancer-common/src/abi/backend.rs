@@ -1,0 +1,89 @@
+//! What the XDP program needs to know of a backend: all that forwarding touches, in one cache line.
+
+use super::{Address, Mac, Port, record};
+
+/// Where packets to an address leave the host.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NextHop {
+    /// Index of the interface in the data plane's network namespace; 0 while no next hop is known.
+    pub interface: u32,
+    /// MAC of the neighbour.
+    pub destination: Mac,
+    /// MAC of the interface.
+    pub source: Mac,
+}
+
+impl NextHop {
+    /// Whether packets can be sent there.
+    #[inline(always)]
+    pub const fn is_known(&self) -> bool {
+        self.interface != 0
+    }
+}
+
+/// What a backend may be given, and how its replies are told apart.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BackendFlags(u8);
+
+impl BackendFlags {
+    /// Flows that the backend already has stay with it.
+    pub const KEEPS_FLOWS: Self = Self(1);
+    /// Several service ports share the backend's address and port, so each flow records which one it came through.
+    pub const SHARED_ENDPOINT: Self = Self(2);
+
+    /// These flags and those.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are set.
+    #[inline(always)]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// A backend of one service, found by its index. Index 0 is no backend.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Backend {
+    /// The backend's address.
+    pub address: Address,
+    /// Index of the service it belongs to.
+    pub service: u32,
+    /// Counts the backends that have had this index, so that a flow of a former one is not mistaken for this one's.
+    /// 0 in an index that was never used.
+    pub incarnation: u32,
+    /// Where its packets leave the host.
+    pub next_hop: NextHop,
+    /// Its port in network order; [`ANY_PORT`](super::ANY_PORT) keeps the port that the client used.
+    pub port: Port,
+    /// The VIP's port that its replies carry; [`ANY_PORT`](super::ANY_PORT) keeps the port that the backend used.
+    pub reply_port: Port,
+    /// What it may be given, and how its replies are told apart.
+    pub flags: BackendFlags,
+    /// Always zero.
+    pub _padding: [u8; 19],
+}
+record!(Backend, 64);
+
+impl Backend {
+    /// The record of an index that no backend has.
+    pub const VACANT: Self = Self {
+        address: Address::UNSPECIFIED,
+        service: 0,
+        incarnation: 0,
+        next_hop: NextHop {
+            interface: 0,
+            destination: [0; 6],
+            source: [0; 6],
+        },
+        port: [0; 2],
+        reply_port: [0; 2],
+        flags: BackendFlags(0),
+        _padding: [0; 19],
+    };
+}

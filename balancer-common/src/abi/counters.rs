@@ -1,0 +1,57 @@
+//! Traffic counters.
+
+use super::record;
+
+/// What one CPU has seen of a service or of a backend. Bytes are those of the IP packet as it arrived, header included
+/// (IPv4 total length; IPv6 payload length plus 40), so they match what the two ends count whatever the link adds.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Packets forwarded from clients.
+    pub packets: u64,
+    /// Bytes forwarded from clients.
+    pub bytes: u64,
+    /// Flows that began.
+    pub new_flows: u64,
+    /// Packets returned to clients.
+    pub reply_packets: u64,
+    /// Bytes returned to clients.
+    pub reply_bytes: u64,
+}
+record!(Traffic, 40);
+
+impl Traffic {
+    /// Counts a packet of `length` bytes from a client.
+    #[inline(always)]
+    pub const fn add_packet(&mut self, length: u32, begins_flow: bool) {
+        self.packets += 1;
+        self.bytes += length as u64;
+        self.new_flows += begins_flow as u64;
+    }
+
+    /// Counts a packet of `length` bytes to a client.
+    #[inline(always)]
+    pub const fn add_reply(&mut self, length: u32) {
+        self.reply_packets += 1;
+        self.reply_bytes += length as u64;
+    }
+}
+
+impl core::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.new_flows += other.new_flows;
+        self.reply_packets += other.reply_packets;
+        self.reply_bytes += other.reply_bytes;
+    }
+}
+
+impl core::iter::Sum for Traffic {
+    fn sum<I: Iterator<Item = Self>>(counters: I) -> Self {
+        counters.fold(Self::default(), |mut sum, one| {
+            sum += one;
+            sum
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! The data plane's own answer to where a packet would go.
+
+use super::record;
+
+/// Why a packet goes where it goes.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// No service has the packet's destination.
+    NoService = 0,
+    /// The flow is remembered.
+    Flow = 1,
+    /// The flow is new, and the service's Maglev table says so.
+    Maglev = 2,
+    /// No backend may take the packet.
+    NoBackend = 3,
+}
+
+impl Reason {
+    /// The reason with the given number.
+    pub const fn from_u32(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self::NoService),
+            1 => Some(Self::Flow),
+            2 => Some(Self::Maglev),
+            3 => Some(Self::NoBackend),
+            _ => None,
+        }
+    }
+}
+
+/// What the `explain` program writes over the packet that it was asked about. Integers are in the host's order.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Explanation {
+    /// A [`Reason`].
+    pub reason: u32,
+    /// The service's index.
+    pub service: u32,
+    /// The backend's index; 0 where there is none.
+    pub backend: u32,
+    /// The slot of the Maglev table that the client's hash falls on.
+    pub slot: u32,
+}
+record!(Explanation, 16);
+
+impl Explanation {
+    /// Bytes of the record.
+    pub const LEN: usize = size_of::<Self>();
+
+    /// The record as it is written over the packet.
+    #[inline(always)]
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        let words = [self.reason, self.service, self.backend, self.slot];
+        let (chunks, _) = bytes.as_chunks_mut();
+        for (chunk, word) in chunks.iter_mut().zip(words) {
+            *chunk = word.to_ne_bytes();
+        }
+        bytes
+    }
+
+    /// Reads the record back; `None` if `bytes` are too few.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (words, _) = bytes.first_chunk::<{ Self::LEN }>()?.as_chunks();
+        let &[reason, service, backend, slot] = words else {
+            return None;
+        };
+        Some(Self {
+            reason: u32::from_ne_bytes(reason),
+            service: u32::from_ne_bytes(service),
+            backend: u32::from_ne_bytes(backend),
+            slot: u32::from_ne_bytes(slot),
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! The records that the XDP program and the daemon exchange through BPF maps.
+//!
+//! Every record is `repr(C)` without implicit padding, so that all its bytes are defined and may be compared and
+//! hashed as bytes by the kernel. Ports and addresses are in network order as they stand in packets; counts,
+//! indices and sizes are in the host's order.
+//!
+//! Whoever changes the layout or the meaning of a record raises [`VERSION`]: the maps are pinned under a path that
+//! carries it, so a new program never reads an old map by mistake.
+
+mod address;
+mod backend;
+mod counters;
+mod endpoint;
+mod explanation;
+mod flow;
+mod route;
+mod service;
+mod table;
+
+pub use address::Address;
+pub use backend::{Backend, BackendFlags, NextHop};
+pub use counters::Traffic;
+pub use endpoint::{Endpoint, EndpointKey, Role};
+pub use explanation::{Explanation, Reason};
+pub use flow::{Flow, FlowKey, ReverseFlow, ReverseKey};
+pub use route::{NeighborRequest, ROUTE_CACHE, Route};
+pub use service::{AffinityKind, Service};
+pub use table::{LARGE_TABLE, MEDIUM_TABLE, SMALL_TABLE, TableClass};
+
+/// The version of every record here and of the maps that hold them.
+pub const VERSION: u32 = 1;
+
+/// A port as it stands in a packet: two bytes in network order.
+pub type Port = [u8; 2];
+
+/// The port that stands for every port, or for the port that the other side used.
+pub const ANY_PORT: Port = [0, 0];
+
+/// A link-layer address (IEEE 802 MAC-48).
+pub type Mac = [u8; 6];
+
+/// IP protocol numbers (IANA) that the balancer tells apart.
+pub mod protocol {
+    /// Transmission Control Protocol.
+    pub const TCP: u8 = 6;
+    /// User Datagram Protocol.
+    pub const UDP: u8 = 17;
+}
+
+/// Declares that a record may cross the map boundary, after the compiler has checked its size.
+macro_rules! record {
+    ($type:ty, $size:expr) => {
+        const _: () = assert!(
+            size_of::<$type>() == $size,
+            "the record has changed its size: raise abi::VERSION"
+        );
+
+        // SAFETY: the record is `repr(C)`, holds integers and arrays of them only, and the assertion above together
+        // with its declared padding fields leaves no byte undefined.
+        #[cfg(feature = "user")]
+        unsafe impl aya::Pod for $type {}
+    };
+}
+pub(crate) use record;

@@ -1,0 +1,41 @@
+//! Routes to clients that a CPU has looked up.
+
+use super::{Address, NextHop, record};
+
+/// What the host's routing said of a destination, kept in a cache of each CPU.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Where the packets go.
+    pub destination: Address,
+    /// Where they come from: routing may depend on it.
+    pub source: Address,
+    /// Where they leave the host.
+    pub next_hop: NextHop,
+    /// The number that the daemon had given to the state of routes and neighbours when this was looked up. It changes
+    /// the number whenever that state changes, and the entry is looked up anew.
+    pub epoch: u32,
+    /// Largest IP packet that fits, in bytes.
+    pub mtu: u32,
+    /// The interface that the packets came in by: routing may depend on it too.
+    pub ingress: u32,
+    /// Always zero.
+    pub _padding: u32,
+}
+record!(Route, 64);
+
+/// Entries of each CPU's route cache.
+pub const ROUTE_CACHE: u32 = 4_096;
+
+/// A neighbour whose link-layer address a CPU needed and the kernel did not know: the daemon has it resolved.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct NeighborRequest {
+    /// The neighbour.
+    pub address: Address,
+    /// Index of the interface that it is on.
+    pub interface: u32,
+    /// Always zero.
+    pub _padding: u32,
+}
+record!(NeighborRequest, 24);

@@ -1,0 +1,188 @@
+//! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
+
+use crate::abi::{Address, Port};
+
+/// A sum of 16-bit words in one's complement, carried in more bits than it needs.
+///
+/// Words are added as they lie in memory: the one's complement sum does not depend on the byte order as long as the
+/// result is written the way the words were read (RFC 1071, 2B).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// The sum of nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// Adds a 16-bit word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add_word(self, word: [u8; 2]) -> Self {
+        Self(self.0 + u16::from_ne_bytes(word) as u64)
+    }
+
+    /// Adds the four bytes of an IPv4 address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add_v4(self, octets: [u8; 4]) -> Self {
+        Self(self.0 + u32::from_ne_bytes(octets) as u64)
+    }
+
+    /// Adds an address. An IPv4 address counts with its four bytes alone, as in a pseudo-header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add_address(self, address: Address) -> Self {
+        if address.is_v4() {
+            return self.add_v4(address.v4_octets());
+        }
+        let [first, second] = address.words();
+        Self(self.0 + halves(first) + halves(second))
+    }
+
+    /// Adds bytes, the last of an odd number as if a zero followed (RFC 1071, 1).
+    #[must_use]
+    pub fn add_bytes(self, bytes: &[u8]) -> Self {
+        let (words, rest) = bytes.as_chunks::<2>();
+        let sum = words.iter().fold(self, |sum, &word| sum.add_word(word));
+        match rest {
+            [last] => sum.add_word([*last, 0]),
+            _ => sum,
+        }
+    }
+
+    /// Folds the carries in: 16 bits, zero only if every word was zero.
+    #[inline(always)]
+    const fn fold(self) -> u16 {
+        let mut sum = halves(self.0);
+        sum = (sum >> 16) + (sum & 0xffff);
+        sum = (sum >> 16) + (sum & 0xffff);
+        ((sum >> 16) + (sum & 0xffff)) as u16
+    }
+
+    /// The checksum of what was added, as it is written into a header.
+    #[inline(always)]
+    pub const fn checksum(self) -> [u8; 2] {
+        (!self.fold()).to_ne_bytes()
+    }
+}
+
+#[inline(always)]
+const fn halves(word: u64) -> u64 {
+    (word >> 32) + (word & 0xffff_ffff)
+}
+
+/// The change of a checksum when some of the words under it change (RFC 1624, equation 3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Update {
+    removed: Sum,
+    added: Sum,
+}
+
+impl Update {
+    /// No change.
+    pub const NONE: Self = Self {
+        removed: Sum::ZERO,
+        added: Sum::ZERO,
+    };
+
+    /// One address replaced by another of either family.
+    #[inline(always)]
+    #[must_use]
+    pub const fn address(self, old: Address, new: Address) -> Self {
+        Self {
+            removed: self.removed.add_address(old),
+            added: self.added.add_address(new),
+        }
+    }
+
+    /// One port, or any other 16-bit word, replaced by another.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self, old: Port, new: Port) -> Self {
+        Self {
+            removed: self.removed.add_word(old),
+            added: self.added.add_word(new),
+        }
+    }
+
+    /// The checksum that was `old` before the change.
+    #[inline(always)]
+    pub const fn apply(self, old: [u8; 2]) -> [u8; 2] {
+        // ~(~HC + ~m + m'), where ~m of the folded sum of the old words is its complement.
+        let sum = !u16::from_ne_bytes(old) as u64 + !self.removed.fold() as u64 + self.added.fold() as u64;
+        Sum(sum).checksum()
+    }
+
+    /// The UDP checksum that was `old` before the change. Zero means that there is none and stays; a checksum that comes
+    /// out as zero is sent as all ones (RFC 768).
+    #[inline(always)]
+    pub const fn apply_udp(self, old: [u8; 2]) -> [u8; 2] {
+        if u16::from_ne_bytes(old) == 0 {
+            return old;
+        }
+        let new = self.apply(old);
+        if u16::from_ne_bytes(new) == 0 {
+            [0xff, 0xff]
+        } else {
+            new
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn rfc_1071_example() {
+        // RFC 1071, 3: the words 0001 f203 f4f5 f6f7 sum to ddf2.
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(Sum::ZERO.add_bytes(&bytes).checksum(), (!0xddf2_u16).to_be_bytes());
+    }
+
+    #[test]
+    fn rfc_1624_example() {
+        // RFC 1624, 4: HC dd2f, m 5555, m' 3285 gives 0000, where RFC 1141 would give ffff.
+        let update = Update::NONE.word([0x55, 0x55], [0x32, 0x85]);
+        assert_eq!(update.apply([0xdd, 0x2f]), [0, 0]);
+    }
+
+    #[test]
+    fn udp_without_a_checksum_stays_without() {
+        let update = Update::NONE.word([0, 1], [0, 2]);
+        assert_eq!(update.apply_udp([0, 0]), [0, 0]);
+        assert_eq!(
+            Update::NONE.word([0x55, 0x55], [0x32, 0x85]).apply_udp([0xdd, 0x2f]),
+            [0xff, 0xff]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn an_update_equals_a_new_sum(
+            rest in proptest::collection::vec(any::<u8>(), 0..64),
+            old in any::<([u8; 16], [u8; 2])>(),
+            new in any::<([u8; 16], [u8; 2])>(),
+        ) {
+            // A non-zero word keeps both sums from being the all-zero case, in which there are two zeros to choose from.
+            let sum = |(address, port): ([u8; 16], [u8; 2])| {
+                Sum::ZERO.add_word([0, 1]).add_bytes(&rest).add_bytes(&address).add_bytes(&port)
+            };
+            let update = Update::NONE.address(Address::v6(old.0), Address::v6(new.0)).word(old.1, new.1);
+            prop_assume!(!Address::v6(old.0).is_v4() && !Address::v6(new.0).is_v4());
+            prop_assert_eq!(update.apply(sum(old).checksum()), sum(new).checksum());
+        }
+
+        #[test]
+        fn the_byte_order_of_the_host_does_not_matter(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let mut sum = 0_u32;
+            for pair in bytes.chunks(2) {
+                sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+            }
+            while sum > 0xffff {
+                sum = (sum >> 16) + (sum & 0xffff);
+            }
+            prop_assert_eq!(Sum::ZERO.add_bytes(&bytes).checksum(), (!(sum as u16)).to_be_bytes());
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What the XDP program and the daemon agree on, and every decision that needs no kernel.
+//!
+//! The crate is `no_std` and free of allocation, so that the same code runs in the kernel and, tested and fuzzed, on the
+//! host.
+
+#![cfg_attr(not(test), no_std)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "hashes and sums are cut to size on purpose, and lengths come from 16-bit fields"
+)]
+
+pub mod abi;
+pub mod checksum;
+pub mod hash;
+pub mod packet;
+pub mod perfect_hash;
+pub mod rewrite;
+
+mod drop_reason;
+
+pub use drop_reason::DropReason;

@@ -1,0 +1,91 @@
+//! Changes to a packet's headers, made in place with incremental checksums.
+
+use network_types::{
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    udp::UdpHdr,
+};
+
+use crate::abi::NextHop;
+use crate::{
+    abi::{Address, Port, protocol},
+    checksum::Update,
+    packet::{Ethernet, Family, Headers, Packet, Tcp},
+};
+
+/// Which end of a packet is translated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Source address and port.
+    Source,
+    /// Destination address and port.
+    Destination,
+}
+
+/// Replaces address and port of one end, which stays in its family, and counts the packet's TTL or hop limit down by
+/// one as a router does (RFC 1812, 5.3.1; RFC 8200, 3). The caller has seen to it that the TTL is above one.
+///
+/// `None` means that the packet no longer holds the headers that were parsed; nothing has then been sent, and the
+/// packet must not be.
+#[inline(always)]
+pub fn translate<P: Packet + ?Sized>(
+    packet: &mut P,
+    headers: &Headers,
+    end: End,
+    address: Address,
+    port: Port,
+) -> Option<()> {
+    let (old_address, old_port) = match end {
+        End::Source => (headers.source, headers.ports.source),
+        End::Destination => (headers.destination, headers.ports.destination),
+    };
+    let addresses = Update::NONE.address(old_address, address);
+
+    match headers.family {
+        Family::V4 => {
+            let header = packet.view_mut::<Ipv4Hdr>(headers.network as usize)?;
+            let old = [header.ttl, header.proto];
+            let new = [header.ttl.wrapping_sub(1), header.proto];
+            header.check = addresses.word(old, new).apply(header.check);
+            header.ttl = new[0];
+            match end {
+                End::Source => header.src_addr = address.v4_octets(),
+                End::Destination => header.dst_addr = address.v4_octets(),
+            }
+        }
+        Family::V6 => {
+            let header = packet.view_mut::<Ipv6Hdr>(headers.network as usize)?;
+            header.hop_limit = header.hop_limit.wrapping_sub(1);
+            match end {
+                End::Source => header.src_addr = address.octets(),
+                End::Destination => header.dst_addr = address.octets(),
+            }
+        }
+    }
+
+    let pseudo_header_and_port = addresses.word(old_port, port);
+    if headers.protocol == protocol::TCP {
+        let header = packet.view_mut::<Tcp>(headers.transport as usize)?;
+        header.checksum = pseudo_header_and_port.apply(header.checksum);
+        match end {
+            End::Source => header.source = port,
+            End::Destination => header.destination = port,
+        }
+    } else {
+        let header = packet.view_mut::<UdpHdr>(headers.transport as usize)?;
+        header.check = pseudo_header_and_port.apply_udp(header.check);
+        match end {
+            End::Source => header.src = port,
+            End::Destination => header.dst = port,
+        }
+    }
+    Some(())
+}
+
+/// Addresses the frame to the next hop.
+#[inline(always)]
+pub fn address_frame<P: Packet + ?Sized>(packet: &mut P, next_hop: &NextHop) -> Option<()> {
+    let header = packet.view_mut::<Ethernet>(0)?;
+    header.destination = next_hop.destination;
+    header.source = next_hop.source;
+    Some(())
+}

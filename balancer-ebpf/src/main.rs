@@ -1,0 +1,164 @@
+//! The XDP programs.
+//!
+//! `balancer` is attached to the interfaces. A packet's path through it reads from top to bottom in [`balance`]: parse,
+//! find the service, select the backend, translate, send; a reply the other way round. `explain` takes the same steps
+//! for a packet that the daemon makes up, and reports instead of acting.
+
+#![no_std]
+#![no_main]
+
+mod inbound;
+mod maps;
+mod packet;
+mod reply;
+mod route;
+mod select;
+mod service;
+
+use aya_ebpf::{
+    bindings::{xdp_action, xdp_md},
+    helpers::bpf_redirect,
+    macros::xdp,
+    programs::XdpContext,
+};
+use balancer_common::{
+    DropReason,
+    abi::{EndpointKey, Explanation, Reason},
+    packet::{Headers, Packet as _, Unparsed, parse},
+};
+
+use crate::packet::XdpPacket;
+
+/// The object is licensed as the rest of the project; the kernel needs a GPL-compatible word for it.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// What becomes of a packet that is not dropped.
+enum Verdict {
+    /// It is not the balancer's: the kernel gets it as it came.
+    Pass,
+    /// It leaves by the interface with this index.
+    Send { interface: u32 },
+}
+
+/// Balances the packets of the interface that it is attached to.
+#[xdp(frags)]
+fn balancer(context: XdpContext) -> u32 {
+    let packet = XdpPacket::new(&context);
+    let headers = match parse(&packet) {
+        Ok(headers) => headers,
+        Err(unparsed) => return act(&context, refuse_for_services(unparsed)),
+    };
+    if let Some(service) = service::of_destination(&headers) {
+        to_backend(context.ctx, &headers, service)
+    } else if let Some(backend) = service::backend_of_source(&headers) {
+        to_client(context.ctx, &headers, backend)
+    } else {
+        xdp_action::XDP_PASS
+    }
+}
+
+// The two ways through are functions of their own, with external linkage: the verifier then checks each once for all
+// headers there can be, instead of once for every path through the parser.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn to_backend(context: *mut xdp_md, headers: *const Headers, service: u32) -> u32 {
+    let context = XdpContext::new(context);
+    // SAFETY: the caller passes a reference, and the verifier knows the size of what it points to.
+    let Some(headers) = (unsafe { headers.as_ref() }) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    act(
+        &context,
+        inbound::forward(&mut XdpPacket::new(&context), headers, service),
+    )
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn to_client(context: *mut xdp_md, headers: *const Headers, backend: u32) -> u32 {
+    let context = XdpContext::new(context);
+    // SAFETY: as in `to_backend`.
+    let Some(headers) = (unsafe { headers.as_ref() }) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    act(
+        &context,
+        reply::forward(&mut XdpPacket::new(&context), headers, backend),
+    )
+}
+
+/// The XDP action for what was decided. Every drop is counted here and nowhere else.
+#[inline(always)]
+fn act(context: &XdpContext, decision: Result<Verdict, DropReason>) -> u32 {
+    match decision {
+        Ok(Verdict::Pass) => xdp_action::XDP_PASS,
+        Ok(Verdict::Send { interface }) if interface == context.ingress_ifindex() as u32 => xdp_action::XDP_TX,
+        // SAFETY: the helper only notes the interface for the driver to use after the program.
+        Ok(Verdict::Send { interface }) => unsafe { bpf_redirect(interface, 0) as u32 },
+        Err(reason) => {
+            maps::count_drop(reason);
+            xdp_action::XDP_DROP
+        }
+    }
+}
+
+/// A packet without ports is the kernel's business, unless it is a broken one for a VIP.
+#[inline(always)]
+fn refuse_for_services(unparsed: Unparsed) -> Result<Verdict, DropReason> {
+    let (destination, reason) = match unparsed {
+        Unparsed::Foreign => return Ok(Verdict::Pass),
+        Unparsed::Fragment(destination) => (destination, DropReason::Fragment),
+        Unparsed::Malformed(destination) => (destination, DropReason::Malformed),
+    };
+    match maps::endpoint(&EndpointKey::vip(destination)) {
+        Some(_) => Err(reason),
+        None => Ok(Verdict::Pass),
+    }
+}
+
+/// Says where the packet that it is run on would go: writes an [`Explanation`] over it and changes nothing else.
+///
+/// It is never attached; the daemon runs it by `BPF_PROG_TEST_RUN`, so that the answer comes from the maps that packets
+/// meet and from the code that they take.
+#[xdp]
+fn explain(context: XdpContext) -> u32 {
+    let mut packet = XdpPacket::new(&context);
+    let explanation = explanation(&packet);
+    match packet.view_mut::<[u8; Explanation::LEN]>(0) {
+        Some(bytes) => {
+            *bytes = explanation.to_bytes();
+            xdp_action::XDP_PASS
+        }
+        None => xdp_action::XDP_ABORTED,
+    }
+}
+
+#[inline(always)]
+fn explanation(packet: &XdpPacket<'_>) -> Explanation {
+    let mut explanation = Explanation::default();
+    let found = parse(packet).ok().and_then(|headers| {
+        let index = service::of_destination(&headers)?;
+        Some((headers, index, maps::service(index)?))
+    });
+    let Some((headers, index, service)) = found else {
+        return explanation;
+    };
+    let key = select::flow_key(index, &headers);
+    explanation.service = index;
+    explanation.slot = select::slot(service, &key);
+    explanation.reason = Reason::NoBackend as u32;
+    if let Some(selection) = select::select(service, &key) {
+        explanation.backend = selection.index;
+        explanation.reason = selection.reason as u32;
+    }
+    explanation
+}
+
+/// Never reached: a reachable panic would be a loop without end, which the verifier refuses.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

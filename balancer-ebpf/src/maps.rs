@@ -1,0 +1,164 @@
+//! Every map of the data plane, private to this module, behind functions that say what is asked of it.
+
+use aya_ebpf::{
+    Global,
+    btf_maps::{Array, ArrayOfMaps, LruHashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use balancer_common::{
+    DropReason,
+    abi::{
+        Backend, Endpoint, EndpointKey, Flow, FlowKey, LARGE_TABLE, MEDIUM_TABLE, NeighborRequest, ROUTE_CACHE,
+        ReverseFlow, ReverseKey, Route, SMALL_TABLE, Service, TableClass, Traffic,
+    },
+    perfect_hash::{self, Geometry},
+};
+
+// The sizes below are placeholders: the loader sets those that the configuration asks for.
+
+#[btf_map]
+static ENDPOINT_SEEDS: Array<u32, 16_384> = Array::new();
+#[btf_map]
+static ENDPOINTS: Array<Endpoint, 65_536> = Array::new();
+#[btf_map]
+static SERVICES: Array<Service, 4_096> = Array::new();
+#[btf_map]
+static SERVICE_TRAFFIC: PerCpuArray<Traffic, 4_096> = PerCpuArray::new();
+#[btf_map]
+static BACKENDS: Array<Backend, 16_384> = Array::new();
+#[btf_map]
+static BACKEND_TRAFFIC: PerCpuArray<Traffic, 16_384> = PerCpuArray::new();
+#[btf_map]
+static SMALL_TABLES: ArrayOfMaps<Array<[u32; SMALL_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+#[btf_map]
+static MEDIUM_TABLES: ArrayOfMaps<Array<[u32; MEDIUM_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+#[btf_map]
+static LARGE_TABLES: ArrayOfMaps<Array<[u32; LARGE_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+#[btf_map]
+static FLOWS: LruHashMap<FlowKey, Flow, 1_048_576> = LruHashMap::new();
+#[btf_map]
+static REVERSE_FLOWS: LruHashMap<ReverseKey, ReverseFlow, 1_048_576> = LruHashMap::new();
+#[btf_map]
+static DROPS: PerCpuArray<u64, { DropReason::ALL.len() }> = PerCpuArray::new();
+#[btf_map]
+static ROUTES: PerCpuArray<Route, { ROUTE_CACHE as usize }> = PerCpuArray::new();
+#[btf_map]
+static ROUTE_EPOCH: Array<u32, 1> = Array::new();
+#[btf_map]
+static NEIGHBOR_REQUESTS: RingBuf<NeighborRequest, 4_096> = RingBuf::new();
+
+#[unsafe(no_mangle)]
+static ENDPOINT_BUCKET_BITS: Global<u32> = Global::new(14);
+#[unsafe(no_mangle)]
+static ENDPOINT_ENTRY_BITS: Global<u32> = Global::new(16);
+
+/// The service or backend index that `key` stands for.
+#[inline(always)]
+pub(crate) fn endpoint(key: &EndpointKey) -> Option<u32> {
+    let geometry = Geometry {
+        bucket_bits: ENDPOINT_BUCKET_BITS.load(),
+        entry_bits: ENDPOINT_ENTRY_BITS.load(),
+    };
+    let hash = key.hash();
+    let seed = *ENDPOINT_SEEDS.get(geometry.bucket(hash))?;
+    if seed == perfect_hash::EMPTY {
+        return None;
+    }
+    ENDPOINTS.get(geometry.entry(hash, seed))?.target_of(key)
+}
+
+/// The service with this index.
+#[inline(always)]
+pub(crate) fn service(index: u32) -> Option<&'static Service> {
+    SERVICES.get(index)
+}
+
+/// The backend with this index.
+#[inline(always)]
+pub(crate) fn backend(index: u32) -> Option<&'static Backend> {
+    BACKENDS.get(index)
+}
+
+/// What the service's Maglev table holds in `slot`: a backend index.
+#[inline(always)]
+pub(crate) fn slot(service: u32, class: TableClass, slot: u32) -> Option<u32> {
+    let slot = slot as usize;
+    match class {
+        TableClass::Small => SMALL_TABLES.get_value(service, &0)?.get(slot).copied(),
+        TableClass::Medium => MEDIUM_TABLES.get_value(service, &0)?.get(slot).copied(),
+        TableClass::Large => LARGE_TABLES.get_value(service, &0)?.get(slot).copied(),
+    }
+}
+
+/// Where a flow goes, if it is remembered.
+#[inline(always)]
+pub(crate) fn flow(key: &FlowKey) -> Option<Flow> {
+    // SAFETY: the record is copied out at once; a concurrent writer may tear it, but a flow's record is eight bytes that
+    // the kernel copies as one word.
+    unsafe { FLOWS.get(key) }.copied()
+}
+
+/// Remembers where a flow goes. A table that cannot take it costs the flow its memory, not its packets.
+#[inline(always)]
+pub(crate) fn remember_flow(key: &FlowKey, flow: Flow) {
+    let _full: Result<(), i32> = FLOWS.insert(key, &flow, 0);
+}
+
+/// Which service port a reply belongs to, if it is remembered.
+#[inline(always)]
+pub(crate) fn reverse_flow(key: &ReverseKey) -> Option<ReverseFlow> {
+    // SAFETY: as in `flow`.
+    unsafe { REVERSE_FLOWS.get(key) }.copied()
+}
+
+/// Remembers which service port the replies of a flow belong to.
+#[inline(always)]
+pub(crate) fn remember_reverse_flow(key: &ReverseKey, flow: ReverseFlow) {
+    let _full: Result<(), i32> = REVERSE_FLOWS.insert(key, &flow, 0);
+}
+
+/// This CPU's counters of a service.
+#[inline(always)]
+pub(crate) fn service_traffic(index: u32) -> Option<&'static mut Traffic> {
+    // SAFETY: a program is neither preempted by another on its CPU nor calls this twice for one index.
+    SERVICE_TRAFFIC
+        .get_ptr_mut(index)
+        .map(|traffic| unsafe { &mut *traffic })
+}
+
+/// This CPU's counters of a backend.
+#[inline(always)]
+pub(crate) fn backend_traffic(index: u32) -> Option<&'static mut Traffic> {
+    // SAFETY: as in `service_traffic`.
+    BACKEND_TRAFFIC
+        .get_ptr_mut(index)
+        .map(|traffic| unsafe { &mut *traffic })
+}
+
+/// Counts a dropped packet.
+#[inline(always)]
+pub(crate) fn count_drop(reason: DropReason) {
+    if let Some(count) = DROPS.get_ptr_mut(reason as u32) {
+        // SAFETY: as in `service_traffic`.
+        unsafe { *count += 1 };
+    }
+}
+
+/// The number that the daemon gives to the present state of routes and neighbours.
+#[inline(always)]
+pub(crate) fn route_epoch() -> u32 {
+    ROUTE_EPOCH.get(0).copied().unwrap_or(0)
+}
+
+/// An entry of this CPU's route cache, to be read and replaced.
+#[inline(always)]
+pub(crate) fn cached_route(index: u32) -> Option<&'static mut Route> {
+    // SAFETY: as in `service_traffic`.
+    ROUTES.get_ptr_mut(index).map(|route| unsafe { &mut *route })
+}
+
+/// Asks the daemon to have a neighbour resolved. When the buffer is full it has been asked often enough.
+#[inline(always)]
+pub(crate) fn request_neighbor(request: &NeighborRequest) {
+    let _full: Result<(), i32> = NEIGHBOR_REQUESTS.output(request, 0);
+}

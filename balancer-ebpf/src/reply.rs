@@ -1,0 +1,87 @@
+//! From backends to clients.
+
+use balancer_common::{
+    DropReason,
+    abi::{ANY_PORT, Backend, BackendFlags, FlowKey, Port, ReverseKey},
+    packet::Headers,
+    rewrite::{self, End},
+};
+
+use crate::{Verdict, maps, packet::XdpPacket, route};
+
+/// Sends a packet from the backend with index `index` to the client, if it belongs to a flow that came through here. One
+/// that does not, the answer to a health probe for example, is passed on as it is.
+#[inline(always)]
+pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, index: u32) -> Result<Verdict, DropReason> {
+    let backend = maps::backend(index).ok_or(DropReason::Internal)?;
+    let Some(flow) = flow_of(headers, index, backend) else {
+        return Ok(Verdict::Pass);
+    };
+    let service = maps::service(flow.service).ok_or(DropReason::Internal)?;
+    if headers.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    let next_hop = route::next_hop(packet, headers, service.vip)?;
+    rewrite::translate(packet, headers, End::Source, service.vip, flow.service_port).ok_or(DropReason::Malformed)?;
+    rewrite::address_frame(packet, &next_hop).ok_or(DropReason::Malformed)?;
+    count(headers, flow.service, flow.backend);
+    Ok(Verdict::Send {
+        interface: next_hop.interface,
+    })
+}
+
+/// The flow that a reply belongs to.
+struct RepliedFlow {
+    service: u32,
+    service_port: Port,
+    backend: u32,
+}
+
+#[inline(always)]
+fn flow_of(headers: &Headers, index: u32, backend: &Backend) -> Option<RepliedFlow> {
+    // A flow from before its backend's endpoint came to be shared has no record of its way back: it belongs to the
+    // backend that had the endpoint first, and that is the one in the endpoint table.
+    let shared = if backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
+        maps::reverse_flow(&reverse_key(headers))
+    } else {
+        None
+    };
+    let (service, service_port) = match shared {
+        Some(flow) => (flow.service, flow.service_port),
+        None if backend.reply_port == ANY_PORT => (backend.service, headers.ports.source),
+        None => (backend.service, backend.reply_port),
+    };
+    let flow = maps::flow(&FlowKey {
+        client: headers.destination,
+        service,
+        client_port: headers.ports.destination,
+        service_port,
+    })?;
+    let own = shared.is_some() || flow.backend == index;
+    own.then_some(RepliedFlow {
+        service,
+        service_port,
+        backend: flow.backend,
+    })
+}
+
+#[inline(always)]
+fn reverse_key(headers: &Headers) -> ReverseKey {
+    ReverseKey {
+        client: headers.destination,
+        backend: headers.source,
+        client_port: headers.ports.destination,
+        backend_port: headers.ports.source,
+        protocol: headers.protocol as u32,
+    }
+}
+
+#[inline(always)]
+fn count(headers: &Headers, service: u32, backend: u32) {
+    if let Some(traffic) = maps::service_traffic(service) {
+        traffic.add_reply(headers.length);
+    }
+    if let Some(traffic) = maps::backend_traffic(backend) {
+        traffic.add_reply(headers.length);
+    }
+}

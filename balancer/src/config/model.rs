@@ -1,0 +1,298 @@
+//! The validated configuration: what the rest of the program works with.
+//!
+//! Every value here has been checked, so no consumer checks again: names are unique, ports and sizes are in range,
+//! defaults are filled in.
+
+use std::{net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The data plane.
+    pub dataplane: Dataplane,
+    /// The control socket and what is kept on disk.
+    pub control: Control,
+    /// The metrics endpoint.
+    pub metrics: Metrics,
+    /// The services, in the order of the file.
+    pub services: Vec<Service>,
+}
+
+/// How the XDP program is loaded and attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataplane {
+    /// Interfaces that it is attached to; at least one, without repetition.
+    pub interfaces: Vec<String>,
+    /// Where in the receive path it runs.
+    pub xdp_mode: XdpMode,
+    /// Directory on a BPF file system under which maps, links and programs are pinned.
+    pub pin_path: PathBuf,
+    /// Entries in the flow table.
+    pub max_flows: u32,
+    /// Services that there is room for.
+    pub max_services: u32,
+    /// Backends, over all services, that there is room for.
+    pub max_backends: u32,
+}
+
+/// Where in the receive path an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpMode {
+    /// In the driver where it can, else on the socket buffer.
+    Auto,
+    /// In the driver, before a socket buffer is made.
+    Native,
+    /// On the socket buffer; every driver can, slower.
+    Generic,
+}
+
+/// The control socket and what is kept on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Path of the Unix socket.
+    pub socket: PathBuf,
+    /// Directory for what was changed at run time.
+    pub state: PathBuf,
+}
+
+/// The metrics endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+}
+
+/// Transport protocol of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Transmission Control Protocol.
+    Tcp,
+    /// User Datagram Protocol.
+    Udp,
+}
+
+/// How packets reach a backend and return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forwarding {
+    /// Destination translated; replies come back through the balancer.
+    Nat,
+    /// Source and destination translated.
+    FullNat,
+    /// Only the link-layer address changes; the backend answers the client directly.
+    Dsr,
+    /// IP in IP (RFC 2003, RFC 2473); the backend answers directly.
+    Ipip,
+    /// Generic UDP encapsulation; the backend answers directly.
+    Gue,
+}
+
+/// Which part of a packet decides where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Affinity {
+    /// The client's address and port.
+    ClientIpPort,
+    /// The client's address.
+    ClientIp,
+    /// The server identity in the QUIC connection ID.
+    QuicCid,
+}
+
+/// How much of a client's address counts under [`Affinity::ClientIp`], in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AffinityPrefix {
+    /// Of an IPv4 address, 0 to 32.
+    pub v4: u8,
+    /// Of an IPv6 address, 0 to 128.
+    pub v6: u8,
+}
+
+/// What sticky clients of a down backend get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenDown {
+    /// Another backend.
+    Reassign,
+    /// An immediate refusal.
+    Reject,
+    /// Nothing.
+    Drop,
+}
+
+/// How a backend is chosen for what is not remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// By the Maglev table alone.
+    Maglev,
+    /// The emptier of two candidates.
+    LeastFlows,
+}
+
+/// Which flows are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tracking {
+    /// Every flow.
+    Full,
+    /// Flows that a table change would move.
+    Changes,
+    /// None.
+    None,
+}
+
+/// A service: a VIP with ports and the backends behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Unique name.
+    pub name: String,
+    /// The VIP.
+    pub address: IpAddr,
+    /// Ports, ascending and distinct; none means every port.
+    pub ports: Vec<u16>,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// How packets reach a backend.
+    pub forwarding: Forwarding,
+    /// What decides where a client goes.
+    pub affinity: Affinity,
+    /// How much of a client's address counts.
+    pub affinity_prefix: AffinityPrefix,
+    /// How long an idle client or flow keeps its backend.
+    pub affinity_timeout: Duration,
+    /// What sticky clients of a down backend get.
+    pub when_down: WhenDown,
+    /// Slots of the Maglev table, a prime.
+    pub maglev_size: u32,
+    /// How a backend is chosen.
+    pub selection: Selection,
+    /// Which flows are remembered.
+    pub tracking: Tracking,
+    /// How long a backend that comes up takes to reach its full share of new clients.
+    pub slow_start: Duration,
+    /// With fewer than this share of backends up (0 to 1), health is ignored.
+    pub panic_threshold: f64,
+    /// Command for the first packet to a suspended backend; empty for none.
+    pub wake: Vec<String>,
+    /// The health check; `None` means that backends are always up.
+    pub health: Option<HealthCheck>,
+    /// Failures seen in live traffic.
+    pub passive: Option<Passive>,
+    /// Limits per client.
+    pub limits: Option<Limits>,
+    /// The backends, in the order of the file.
+    pub backends: Vec<Backend>,
+    /// Clients that share a key or are given a backend.
+    pub pins: Vec<Pin>,
+    /// Who may use the service.
+    pub sources: Option<Sources>,
+}
+
+/// A backend of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Name, unique in its service.
+    pub name: String,
+    /// Address, of the VIP's family unless the forwarding mode can cross families.
+    pub address: IpAddr,
+    /// Port; `None` keeps the client's destination port.
+    pub port: Option<u16>,
+    /// Share of new clients relative to the other backends; 0 takes none.
+    pub weight: u32,
+    /// Whether it serves only while no other backend can.
+    pub backup: bool,
+}
+
+/// How a backend's health is found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked of the backend.
+    pub probe: Probe,
+    /// Port to ask; `None` asks the backend's own, or the service's first.
+    pub port: Option<u16>,
+    /// Time from one probe to the next.
+    pub interval: Duration,
+    /// Time that a probe may take.
+    pub timeout: Duration,
+    /// Successes in a row that bring a down backend up.
+    pub healthy_threshold: u32,
+    /// Failures in a row that take an up backend down.
+    pub unhealthy_threshold: u32,
+}
+
+/// What is asked of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// To accept a TCP connection.
+    Tcp,
+    /// To answer an HTTP request.
+    Http(HttpProbe),
+}
+
+/// An HTTP request and what counts as an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpProbe {
+    /// Path and query.
+    pub path: String,
+    /// `Host` header; `None` sends the backend's address.
+    pub host: Option<String>,
+    /// Lowest and highest status that counts as healthy.
+    pub expect_status: (u16, u16),
+}
+
+/// Failures seen in live traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passive {
+    /// Failures within `fail_timeout` that take a backend out.
+    pub max_fails: u32,
+    /// How long failures count, and how long the backend stays out.
+    pub fail_timeout: Duration,
+}
+
+/// Limits per client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// New flows of one client.
+    pub new_flows_per_client: Rate,
+}
+
+/// A token bucket's rate and depth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Per second.
+    pub rate: u32,
+    /// At once.
+    pub burst: u32,
+}
+
+/// Clients of one prefix that belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The clients.
+    pub prefix: ipnet::IpNet,
+    /// What they share.
+    pub target: PinTarget,
+}
+
+/// What pinned clients share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinTarget {
+    /// A key that is hashed instead of the client's address.
+    Key(String),
+    /// A backend, by its name.
+    Backend(String),
+}
+
+/// Who may use a service; the longest prefix wins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// Clients that may.
+    pub allow: Vec<ipnet::IpNet>,
+    /// Clients that may not.
+    pub deny: Vec<ipnet::IpNet>,
+}

@@ -1,0 +1,1 @@
+//! The building side of the perfect hash over endpoints.

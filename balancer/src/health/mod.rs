@@ -1,1 +1,11 @@
-//! Health checks of backends.
+//! Active health checks: every backend is asked at an interval, and its health changes when enough answers in a row
+//! agree.
+//!
+//! - `probe`: what is asked. A further kind is one more file there, and one arm in `probe::from_config`.
+//! - `threshold`: what the answers mean.
+//! - `schedule`: when the next probe starts.
+//! - `checker`: the tasks that bring the three together, and the only part that keeps state.
+
+mod probe;
+
+pub use probe::Failure;

@@ -1,0 +1,95 @@
+//! Why a probe failed.
+
+use std::io;
+
+use rustix::io::Errno;
+use thiserror::Error;
+
+/// Why a probe failed, in few words for logs.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Nobody listens on the port.
+    #[error("connection refused")]
+    Refused,
+    /// The probe took longer than it may, or the kernel gave up connecting.
+    #[error("timed out")]
+    TimedOut,
+    /// The backend reset the connection.
+    #[error("connection reset")]
+    Reset,
+    /// The connection ended before the answer was complete.
+    #[error("connection closed early")]
+    ClosedEarly,
+    /// The network does not reach the backend.
+    #[error("{0}")]
+    Network(String),
+    /// The answer breaks the rules of its protocol.
+    #[error("malformed reply: {0}")]
+    Malformed(String),
+    /// The answer was not complete after as many bytes as a probe reads.
+    #[error("no complete reply in {0} bytes")]
+    TooLong(u64),
+    /// The HTTP status is not one that counts as healthy.
+    #[error("status {0}")]
+    Status(u16),
+    /// The configured path or host cannot be sent.
+    #[error("no valid request: {0}")]
+    Request(String),
+    /// This host lacked what it takes to ask: descriptors, memory, ports or an address. The backend was not asked.
+    #[error("not probed: {0}")]
+    Local(String),
+}
+
+impl Failure {
+    /// Whether the cause lies on this host, so that the probe says nothing about the backend.
+    ///
+    /// Counting these would take every backend down at once when the daemon runs out of file descriptors.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+}
+
+impl From<&io::Error> for Failure {
+    fn from(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::CONNREFUSED) => Self::Refused,
+            Some(Errno::TIMEDOUT) => Self::TimedOut,
+            Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => Self::Reset,
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
+                Self::Local(error.to_string())
+            }
+            _ => Self::Network(error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_shortage_on_this_host_is_local() {
+        let cases = [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::NOBUFS, true),
+            (Errno::NOMEM, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::CONNREFUSED, false),
+            (Errno::CONNRESET, false),
+            (Errno::TIMEDOUT, false),
+            (Errno::HOSTUNREACH, false),
+            (Errno::NETUNREACH, false),
+        ];
+        for (errno, local) in cases {
+            let failure = Failure::from(io::Error::from(errno));
+            assert_eq!(failure.is_local(), local, "{errno:?} became {failure:?}");
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The HTTP probe: does the backend answer a request with a status that counts as healthy?
+
+use std::{error::Error, io, net::SocketAddr, pin::pin};
+
+use futures_util::future::{self, BoxFuture, Either};
+use http_body_util::Empty;
+use hyper::{
+    Request,
+    body::Bytes,
+    client::conn::http1,
+    header::{CONNECTION, HOST, USER_AGENT},
+    http,
+};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+
+use super::{Failure, Probe, connect};
+use crate::config;
+
+/// Bytes of an answer that are read at most: enough for any sane header, little enough for thousands at a time.
+const MAX_REPLY: u64 = 16 * 1024;
+
+const AGENT: &str = concat!("balancer/", env!("CARGO_PKG_VERSION"));
+
+/// Succeeds when the header of the answer is complete and its status is in the range; the body is not read.
+pub(super) struct HttpProbe(config::HttpProbe);
+
+impl HttpProbe {
+    pub(super) fn new(config: config::HttpProbe) -> Self {
+        Self(config)
+    }
+
+    /// The request to `target`, as RFC 9112 section 3 has it.
+    fn request(&self, target: SocketAddr) -> Result<Request<Empty<Bytes>>, http::Error> {
+        let host = self.0.host.clone().unwrap_or_else(|| target.to_string());
+        Request::get(&*self.0.path)
+            .header(HOST, host)
+            .header(USER_AGENT, AGENT)
+            .header(CONNECTION, "close")
+            .body(Empty::new())
+    }
+
+    async fn ask(&self, target: SocketAddr) -> Result<(), Failure> {
+        let request = self
+            .request(target)
+            .map_err(|error| Failure::Request(error.to_string()))?;
+        let mut stream = connect(target).await?;
+        let (reader, writer) = stream.split();
+        let mut reader = reader.take(MAX_REPLY);
+        let status = match exchange(tokio::io::join(&mut reader, writer), request).await {
+            Ok(status) => status.as_u16(),
+            Err(_) if reader.limit() == 0 => return Err(Failure::TooLong(MAX_REPLY)),
+            Err(error) => return Err(failure(&error)),
+        };
+        let (lowest, highest) = self.0.expect_status;
+        if (lowest..=highest).contains(&status) {
+            Ok(())
+        } else {
+            Err(Failure::Status(status))
+        }
+    }
+}
+
+impl Probe for HttpProbe {
+    fn probe(&self, target: SocketAddr) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(self.ask(target))
+    }
+}
+
+/// Sends `request` and waits for the header of the answer.
+async fn exchange(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Empty<Bytes>>,
+) -> Result<http::StatusCode, hyper::Error> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
+    let request = pin!(sender.send_request(request));
+    // A shutdown would end the connection in order, which `connect` means to avoid.
+    let connection = pin!(connection.without_shutdown());
+    let response = match future::select(request, connection).await {
+        Either::Left((response, _)) => response,
+        // Hyper hands the connection's end, good or bad, to the request that was waiting for it.
+        Either::Right((_, response)) => response.await,
+    };
+    response.map(|response| response.status())
+}
+
+/// What an error of hyper's says about the backend.
+fn failure(error: &hyper::Error) -> Failure {
+    let root = root_cause(error);
+    if let Some(io) = root.downcast_ref::<io::Error>() {
+        return Failure::from(io);
+    }
+    match root.downcast_ref::<hyper::Error>() {
+        Some(error) if !error.is_incomplete_message() => Failure::Malformed(error.to_string()),
+        // A connection that ends before the request is sent cancels the request, with a mere text for a cause.
+        _ => Failure::ClosedEarly,
+    }
+}
+
+fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    error.source().map_or(error, root_cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future, time::Duration};
+
+    use tokio::{
+        io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream},
+        time,
+    };
+
+    use super::*;
+    use crate::health::probe::{
+        loopback::{self, Server},
+        within,
+    };
+
+    /// For answers that come: more than they take on a loaded machine.
+    const AMPLE: Duration = Duration::from_secs(30);
+    /// For answers that don't.
+    const SHORT: Duration = Duration::from_millis(100);
+
+    fn http_probe() -> HttpProbe {
+        HttpProbe::new(config::HttpProbe {
+            path: "/health?deep=1".into(),
+            host: None,
+            expect_status: (204, 299),
+        })
+    }
+
+    async fn probe(target: SocketAddr, timeout: Duration) -> Result<(), Failure> {
+        within(timeout, &http_probe(), target).await
+    }
+
+    /// A server that reads a request, sends `reply` as it is, and nothing more.
+    async fn replying(reply: impl Into<Vec<u8>>) -> Server<Vec<String>> {
+        let reply = reply.into();
+        loopback::serve(move |stream| {
+            let reply = reply.clone();
+            async move {
+                let mut stream = BufStream::new(stream);
+                let request = loopback::read_request(&mut stream).await.unwrap();
+                // The probe may be gone before a long reply is through.
+                let _: io::Result<()> = async {
+                    stream.write_all(&reply).await?;
+                    stream.shutdown().await?;
+                    stream.fill_buf().await.map(drop)
+                }
+                .await;
+                request
+            }
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_status_in_the_range_and_no_other_is_a_success() {
+        for (status, expected) in [
+            (200, false),
+            (204, true),
+            (299, true),
+            (300, false),
+            (404, false),
+            (503, false),
+        ] {
+            let server = replying(format!("HTTP/1.1 {status} Whatever\r\n\r\n")).await;
+            match probe(server.address, AMPLE).await {
+                Ok(()) => assert!(expected, "{status} was a success"),
+                Err(Failure::Status(seen)) => assert!(!expected && seen == status, "saw {seen} for {status}"),
+                Err(failure) => panic!("{failure:?} for {status}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_request_names_its_host_and_sender_and_ends_the_connection() {
+        let mut server = replying("HTTP/1.1 204 No Content\r\n\r\n").await;
+        probe(server.address, AMPLE).await.unwrap();
+        assert_eq!(
+            server.served().await,
+            [
+                "GET /health?deep=1 HTTP/1.1".to_owned(),
+                format!("host: {}", server.address),
+                format!("user-agent: balancer/{}", env!("CARGO_PKG_VERSION")),
+                "connection: close".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_host_is_the_configured_one_or_else_the_address() {
+        let cases = [
+            (None, "192.0.2.1:80", "192.0.2.1:80"),
+            (None, "[2001:db8::1]:8080", "[2001:db8::1]:8080"),
+            (Some("www.example.com"), "192.0.2.1:80", "www.example.com"),
+        ];
+        for (host, target, expected) in cases {
+            let mut probe = http_probe();
+            probe.0.host = host.map(str::to_owned);
+            let request = probe.request(target.parse().unwrap()).unwrap();
+            assert_eq!(request.headers()[HOST], expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_path_that_cannot_be_sent_fails_without_a_connection() {
+        let mut probe = http_probe();
+        probe.0.path = "/with space".into();
+        let (address, _held) = loopback::closed_port();
+        let failure = probe.probe(address).await.unwrap_err();
+        assert!(matches!(failure, Failure::Request(_)), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn a_reply_without_a_sound_header_is_a_failure() {
+        let cases = [
+            (String::new(), "connection closed early"),
+            ("HTTP/1.1 204 No".into(), "connection closed early"),
+            (
+                "HTTP/1.1 204 No Content\r\nServer: x\r\n".into(),
+                "connection closed early",
+            ),
+            (
+                "SSH-2.0-Server\r\n".into(),
+                "malformed reply: invalid HTTP version parsed",
+            ),
+            (
+                "HTTP/1.1 2x4 No Content\r\n\r\n".into(),
+                "malformed reply: invalid HTTP status-code parsed",
+            ),
+            (
+                "HTTP/1.1 204 No Content\r\n: x\r\n\r\n".into(),
+                "malformed reply: invalid HTTP header parsed",
+            ),
+            (
+                format!("HTTP/1.1 204 No Content\r\nX: {}\r\n\r\n", "x".repeat(20_000)),
+                "no complete reply in 16384 bytes",
+            ),
+            (
+                "HTTP/1.1 100 Continue\r\n\r\n".repeat(1_000),
+                "no complete reply in 16384 bytes",
+            ),
+        ];
+        for (reply, expected) in cases {
+            let server = replying(reply.as_str()).await;
+            let failure = probe(server.address, AMPLE).await.expect_err(&reply);
+            assert_eq!(failure.to_string(), expected, "{reply}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_body_does_not_matter() {
+        let server = replying(format!("HTTP/1.1 299 Fine\r\n\r\n{}", "x".repeat(100_000))).await;
+        probe(server.address, AMPLE).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reset_in_the_middle_of_a_reply_is_a_failure() {
+        let server = loopback::serve(|stream| async {
+            stream.set_zero_linger().unwrap();
+            let mut stream = BufStream::new(stream);
+            loopback::read_request(&mut stream).await.unwrap();
+            stream.write_all(b"HTTP/1.1 204 No").await.unwrap();
+            stream.flush().await.unwrap();
+        })
+        .await;
+        let failure = probe(server.address, AMPLE).await.unwrap_err();
+        assert!(matches!(failure, Failure::Reset), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn the_connection_ends_with_a_reset() {
+        let mut server = loopback::serve(|stream| async {
+            let mut stream = BufStream::new(stream);
+            loopback::read_request(&mut stream).await.unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            stream.flush().await.unwrap();
+            stream.read_u8().await
+        })
+        .await;
+        probe(server.address, AMPLE).await.unwrap();
+        let end = server.served().await.unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_connection_closed_at_once_is_a_failure() {
+        let server = loopback::serve(|stream| async { drop(stream) }).await;
+        // Who is first differs from time to time; which failure it is with it.
+        for _ in 0..200 {
+            let failure = probe(server.address, AMPLE).await.unwrap_err();
+            assert!(matches!(failure, Failure::ClosedEarly | Failure::Reset), "{failure:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_speaks_or_leaves_before_it_is_asked_fails() {
+        let cases = [
+            ("", "connection closed early"),
+            (
+                "HTTP/1.1 204 No Content\r\n\r\n",
+                "malformed reply: received unexpected message from connection",
+            ),
+        ];
+        for (greeting, expected) in cases {
+            let (near, mut far) = tokio::io::duplex(1024);
+            far.write_all(greeting.as_bytes()).await.unwrap();
+            drop(far);
+            let request = http_probe().request(([192, 0, 2, 1], 80).into()).unwrap();
+            let error = exchange(near, request).await.unwrap_err();
+            assert_eq!(failure(&error).to_string(), expected, "{greeting}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_a_refusal() {
+        let (address, _held) = loopback::closed_port();
+        let failure = probe(address, AMPLE).await.unwrap_err();
+        assert!(matches!(failure, Failure::Refused), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_never_answers_times_out() {
+        let server = loopback::serve(|stream| async {
+            let _open = stream;
+            future::pending::<()>().await;
+        })
+        .await;
+        let failure = probe(server.address, SHORT).await.unwrap_err();
+        assert!(matches!(failure, Failure::TimedOut), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn the_timeout_covers_the_whole_reply() {
+        // Each byte comes in time, all of them don't.
+        let server = loopback::serve(|mut stream| async move {
+            for byte in b"HTTP/1.1 204 No Content\r\n\r\n" {
+                if stream.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                time::sleep(SHORT / 10).await;
+            }
+        })
+        .await;
+        let failure = probe(server.address, SHORT).await.unwrap_err();
+        assert!(matches!(failure, Failure::TimedOut), "{failure:?}");
+    }
+}

@@ -7,5 +7,7 @@
 //! - `checker`: the tasks that bring the three together, and the only part that keeps state.
 
 mod probe;
+mod threshold;
 
 pub use probe::Failure;
+pub use threshold::Health;

@@ -6,8 +6,11 @@
 //! - `schedule`: when the next probe starts.
 //! - `checker`: the tasks that bring the three together, and the only part that keeps state.
 
+mod checker;
 mod probe;
+mod schedule;
 mod threshold;
 
+pub use checker::{Checker, Outcome, Target, Verdict, Verdicts};
 pub use probe::Failure;
 pub use threshold::Health;

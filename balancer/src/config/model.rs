@@ -3,8 +3,14 @@
 //! Every value here has been checked, so no consumer checks again: names are unique, ports and sizes are in range,
 //! defaults are filled in.
 
-use std::{net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// A whole configuration.
@@ -38,7 +44,7 @@ pub struct Dataplane {
 }
 
 /// Where in the receive path an XDP program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum XdpMode {
     /// In the driver where it can, else on the socket buffer.
@@ -66,7 +72,7 @@ pub struct Metrics {
 }
 
 /// Transport protocol of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// Transmission Control Protocol.
@@ -75,8 +81,17 @@ pub enum Protocol {
     Udp,
 }
 
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
 /// How packets reach a backend and return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Forwarding {
     /// Destination translated; replies come back through the balancer.
@@ -92,7 +107,7 @@ pub enum Forwarding {
 }
 
 /// Which part of a packet decides where it goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Affinity {
     /// The client's address and port.
@@ -113,7 +128,7 @@ pub struct AffinityPrefix {
 }
 
 /// What sticky clients of a down backend get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenDown {
     /// Another backend.
@@ -125,7 +140,7 @@ pub enum WhenDown {
 }
 
 /// How a backend is chosen for what is not remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Selection {
     /// By the Maglev table alone.
@@ -135,7 +150,7 @@ pub enum Selection {
 }
 
 /// Which flows are remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Tracking {
     /// Every flow.
@@ -206,6 +221,15 @@ pub struct Backend {
     pub weight: u32,
     /// Whether it serves only while no other backend can.
     pub backup: bool,
+}
+
+/// A backend's address as configurations and commands write it, like `10.0.0.11:80`, `10.0.0.11` or
+/// `[2001:db8::1]:80`; a backend without a name has it as its name.
+pub fn address_text(address: IpAddr, port: Option<u16>) -> String {
+    match port {
+        Some(port) => SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
+    }
 }
 
 /// How a backend's health is found out.

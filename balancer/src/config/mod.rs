@@ -1,5 +1,97 @@
 //! Configuration: from a TOML file to the validated [`Config`].
+//!
+//! The file is parsed into a tree whose every node knows its place. `reader` walks the tree against `schema` and refuses
+//! what does not belong; `sections`, `service`, `backend`, `health` and `clients` turn what they are handed into the model
+//! and check what must hold between values; `support` lists what the format names but this version cannot do. None of
+//! them stops at the first problem: `report` collects them all.
 
+mod backend;
+mod clients;
+mod diagnostic;
+mod health;
 mod model;
+mod reader;
+mod report;
+mod schema;
+mod sections;
+mod service;
+mod support;
+mod values;
+mod wording;
 
-pub use model::*;
+#[cfg(test)]
+mod tests;
+
+use std::{fs, path::Path};
+
+use toml::de::DeTable;
+
+use self::{
+    reader::{Reader, Table},
+    report::{Read, Report},
+    support::Unsupported,
+};
+
+pub use self::{
+    diagnostic::{ConfigError, Diagnostic},
+    model::*,
+};
+
+/// A configuration that passed every check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is valid but hardly meant, in the order of the file.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads and validates the configuration file at `path`.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    let file = path.display().to_string();
+    let bytes = fs::read(path).map_err(|cause| ConfigError::Unreadable {
+        file: file.clone(),
+        cause,
+    })?;
+    let Ok(text) = str::from_utf8(&bytes) else {
+        let valid = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let report = Report::new(&file, valid);
+        report.refuse(valid.len(), "the file is not UTF-8 from here on; save it as UTF-8");
+        return Err(report.into_error());
+    };
+    parse(text, &file)
+}
+
+/// Validates the configuration in `text`; diagnostics call it `file`.
+pub fn parse(text: &str, file: &str) -> Result<Loaded, ConfigError> {
+    parse_without(support::UNSUPPORTED, text, file)
+}
+
+/// Validates the configuration in `text`, in a version that cannot do what `unsupported` lists.
+fn parse_without(unsupported: &[Unsupported], text: &str, file: &str) -> Result<Loaded, ConfigError> {
+    // Some editors write a byte order mark, which no column should count.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let report = Report::new(file, text);
+    let config = document(text, &report).and_then(|document| {
+        let reader = Reader {
+            report: &report,
+            unsupported,
+        };
+        sections::config(Table::root(&reader, &document))
+    });
+    let (config, warnings) = report.conclude(config)?;
+    Ok(Loaded { config, warnings })
+}
+
+/// Parses TOML. The recovered parts of a broken file are not looked at: what they lack may be in the broken ones.
+fn document<'t>(text: &'t str, report: &Report<'_>) -> Read<DeTable<'t>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let refusals = errors.iter().map(|error| {
+        let place = error.span().map_or(0, |span| span.start);
+        report.refuse(place, format!("this is not TOML: {}", error.message()))
+    });
+    match refusals.last() {
+        Some(refused) => Err(refused),
+        None => Ok(document.into_inner()),
+    }
+}

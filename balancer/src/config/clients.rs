@@ -1,0 +1,103 @@
+//! What a service makes of single clients: limits, pins and source lists.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{
+    model::{Backend, Limits, Pin, PinTarget, Rate, Sources},
+    reader::{Distinct, Table, Value},
+    report::Read,
+    schema, values,
+};
+
+/// Reads `[service.limits]`.
+pub(super) fn limits(table: Table<'_>) -> Read<Limits> {
+    let rate = table.required(
+        "new_flows_per_client",
+        "new_flows_per_client = { rate = 100, burst = 200 }",
+    );
+    let rate = rate.and_then(|value| rate_limit(value.table(&schema::NEW_FLOWS_PER_CLIENT)?));
+    Ok(Limits {
+        new_flows_per_client: rate?,
+    })
+}
+
+fn rate_limit(table: Table<'_>) -> Read<Rate> {
+    let rate = table.required("rate", "rate = 100");
+    let burst = table.required("burst", "burst = 200");
+    let rate = rate.and_then(|value| value.integer(1..=u32::MAX));
+    let burst = burst.and_then(|value| value.integer(1..=u32::MAX));
+    Ok(Rate {
+        rate: rate?,
+        burst: burst?,
+    })
+}
+
+/// Reads the `[[service.pin]]` tables of one service with the given VIP and backends, as far as those could be read.
+pub(super) fn pins(value: Value<'_>, vip: Option<IpAddr>, backends: Option<&[Backend]>) -> Read<Vec<Pin>> {
+    let mut distinct = Distinct::default();
+    value.tables(&schema::PIN, |table| {
+        let prefix = table
+            .required("prefix", r#"prefix = "10.1.0.0/16""#)
+            .and_then(|value| prefix(&value, vip, &mut distinct));
+        let target = target(table, backends);
+        Ok(Pin {
+            prefix: prefix?,
+            target: target?,
+        })
+    })
+}
+
+fn target(table: Table<'_>, backends: Option<&[Backend]>) -> Read<PinTarget> {
+    let key = table.optional("key", |value| match value.string()? {
+        "" => Err(value.refuse("key is empty; name what the clients share, like \"tenant-a\"")),
+        key => Ok(key.to_owned()),
+    });
+    let backend = table.optional("backend", |value| {
+        let name = value.string()?;
+        if backends.is_some_and(|backends| backends.iter().all(|backend| backend.name != name)) {
+            return Err(value.refuse(format!(
+                "the service has no backend named {name:?}; name one that it has, or add it"
+            )));
+        }
+        Ok(name.to_owned())
+    });
+    match (key?, backend?) {
+        (Some(key), None) => Ok(PinTarget::Key(key)),
+        (None, Some(backend)) => Ok(PinTarget::Backend(backend)),
+        (Some(_), Some(_)) => Err(table.refuse_at("backend", "a pin has either key or backend; remove one of them")),
+        (None, None) => Err(table.refuse(r#"[[service.pin]] lacks "key" or "backend"; add key = "tenant-a""#)),
+    }
+}
+
+/// Reads `[service.sources]` of a service with the given VIP.
+pub(super) fn sources(table: Table<'_>, vip: Option<IpAddr>) -> Read<Sources> {
+    // One prefix in both lists would be allowed and denied with equal right.
+    let mut distinct = Distinct::default();
+    let mut list = |key| {
+        table.or(key, Vec::new(), |value| {
+            value.each("prefix", |value| prefix(&value, vip, &mut distinct))
+        })
+    };
+    let allow = list("allow");
+    let deny = list("deny");
+    Ok(Sources {
+        allow: allow?,
+        deny: deny?,
+    })
+}
+
+fn prefix(value: &Value<'_>, vip: Option<IpAddr>, distinct: &mut Distinct<IpNet>) -> Read<IpNet> {
+    let prefix = value.parsed(values::prefix)?;
+    if let Some(vip) = vip
+        && vip.is_ipv4() != prefix.addr().is_ipv4()
+    {
+        let (clients, vip) = (values::family(prefix.addr()), values::family(vip));
+        return Err(value.refuse(format!(
+            "an {vip} service has no {clients} clients; use an {vip} prefix"
+        )));
+    }
+    distinct.admit(prefix, value, format!("prefix {prefix}"), "remove one of the two")?;
+    Ok(prefix)
+}

@@ -1,0 +1,108 @@
+//! How the health of backends is found out.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::{
+    model::{HealthCheck, HttpProbe, Passive, Probe},
+    reader::Table,
+    report::Read,
+    values::{self, LONGEST, SHORTEST},
+    wording::alternatives,
+};
+
+const MAX_THRESHOLD: u32 = 1000;
+
+/// What the file calls a [`Probe`], or the lack of one.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    None,
+    Tcp,
+    Http,
+}
+
+/// The keys that not every kind has, and which kinds have them.
+const KEYS: &[(&str, &[Kind])] = &[
+    ("port", &[Kind::Tcp, Kind::Http]),
+    ("path", &[Kind::Http]),
+    ("host", &[Kind::Http]),
+    ("expect_status", &[Kind::Http]),
+    ("interval", &[Kind::Tcp, Kind::Http]),
+    ("timeout", &[Kind::Tcp, Kind::Http]),
+    ("healthy_threshold", &[Kind::Tcp, Kind::Http]),
+    ("unhealthy_threshold", &[Kind::Tcp, Kind::Http]),
+];
+
+/// Reads `[service.health]`; `None` if nothing is to be checked.
+pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
+    let kind = table
+        .required("kind", r#"kind = "http""#)
+        .and_then(|value| value.one_of());
+    let port = table.optional("port", |value| value.integer(1..=u16::MAX));
+    let path = table.or("path", "/".to_owned(), |value| value.parsed(values::http_path));
+    let host = table.optional("host", |value| value.parsed(values::http_host));
+    let expect_status = table.or("expect_status", (200, 399), |value| value.parsed(values::statuses));
+    let interval = duration(table, "interval", 10);
+    let timeout = duration(table, "timeout", 5);
+    let healthy_threshold = table.or("healthy_threshold", 2, |value| value.integer(1..=MAX_THRESHOLD));
+    let unhealthy_threshold = table.or("unhealthy_threshold", 3, |value| value.integer(1..=MAX_THRESHOLD));
+
+    let kind = kind?;
+    refuse_foreign_keys(table, kind);
+    let probe = match kind {
+        Kind::None => return Ok(None),
+        Kind::Tcp => Probe::Tcp,
+        Kind::Http => Probe::Http(HttpProbe {
+            path: path?,
+            host: host?,
+            expect_status: expect_status?,
+        }),
+    };
+    let (interval, timeout) = (interval?, timeout?);
+    if timeout > interval {
+        table.warn_at(
+            "timeout",
+            "the timeout is longer than the interval, so failures are seen late; make the interval longer or the timeout shorter",
+        );
+    }
+    Ok(Some(HealthCheck {
+        probe,
+        port: port?,
+        interval,
+        timeout,
+        healthy_threshold: healthy_threshold?,
+        unhealthy_threshold: unhealthy_threshold?,
+    }))
+}
+
+fn duration(table: Table<'_>, key: &'static str, default_seconds: u64) -> Read<Duration> {
+    table.or(key, Duration::from_secs(default_seconds), |value| {
+        value.duration(SHORTEST..=LONGEST)
+    })
+}
+
+fn refuse_foreign_keys(table: Table<'_>, kind: Kind) {
+    let name = |kind: &Kind| kind.to_possible_value().map(|value| format!("{:?}", value.get_name()));
+    let shown = name(&kind).unwrap_or_default();
+    for (key, kinds) in KEYS {
+        if table.has(key) && !kinds.contains(&kind) {
+            let others: Vec<String> = kinds.iter().filter_map(name).collect();
+            let others = alternatives(&others);
+            table.refuse_at(
+                key,
+                format!("{key} has no meaning with kind = {shown}; remove it, or use kind = {others}"),
+            );
+        }
+    }
+}
+
+/// Reads `[service.passive]`.
+pub(super) fn passive(table: Table<'_>) -> Read<Passive> {
+    let max_fails = table.or("max_fails", 3, |value| value.integer(1..=MAX_THRESHOLD));
+    let fail_timeout = duration(table, "fail_timeout", 30);
+    Ok(Passive {
+        max_fails: max_fails?,
+        fail_timeout: fail_timeout?,
+    })
+}

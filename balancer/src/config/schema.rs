@@ -1,0 +1,186 @@
+//! The tables of a configuration file and the keys that each may have.
+
+/// How a table is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// The file itself.
+    File,
+    /// Once, under `[path]`.
+    Single,
+    /// Any number of times, each under `[[path]]`.
+    Repeated,
+    /// As a value in braces.
+    Inline,
+}
+
+/// A table of the file.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// Where the table is, dotted; empty for the file itself.
+    pub(super) path: &'static str,
+    form: Form,
+    /// The keys that it may have.
+    pub(super) keys: &'static [&'static str],
+}
+
+impl Shape {
+    /// What to call the table in a message.
+    pub(super) fn title(&self) -> String {
+        match self.form {
+            Form::File => "the file".to_owned(),
+            Form::Single => format!("[{}]", self.path),
+            Form::Repeated => format!("[[{}]]", self.path),
+            Form::Inline => self.path.rsplit('.').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// How to write the table.
+    pub(super) fn example(&self) -> String {
+        match self.form {
+            Form::Inline => {
+                let keys: Vec<String> = self.keys.iter().map(|key| format!("{key} = …")).collect();
+                format!("{} = {{ {} }}", self.title(), keys.join(", "))
+            }
+            Form::File | Form::Single | Form::Repeated => self.title(),
+        }
+    }
+
+    /// The other tables that may have this key.
+    pub(super) fn others_with(&self, key: &str) -> Vec<String> {
+        let elsewhere = |shape: &&&Self| shape.path != self.path && shape.keys.contains(&key);
+        ALL.iter().filter(elsewhere).map(|shape| shape.title()).collect()
+    }
+}
+
+pub(super) const FILE: Shape = Shape {
+    path: "",
+    form: Form::File,
+    keys: &["version", "dataplane", "control", "metrics", "service"],
+};
+
+pub(super) const DATAPLANE: Shape = Shape {
+    path: "dataplane",
+    form: Form::Single,
+    keys: &[
+        "interfaces",
+        "xdp_mode",
+        "pin_path",
+        "max_flows",
+        "max_services",
+        "max_backends",
+    ],
+};
+
+pub(super) const CONTROL: Shape = Shape {
+    path: "control",
+    form: Form::Single,
+    keys: &["socket", "state"],
+};
+
+pub(super) const METRICS: Shape = Shape {
+    path: "metrics",
+    form: Form::Single,
+    keys: &["listen"],
+};
+
+pub(super) const SERVICE: Shape = Shape {
+    path: "service",
+    form: Form::Repeated,
+    keys: &[
+        "name",
+        "address",
+        "ports",
+        "protocol",
+        "forwarding",
+        "affinity",
+        "affinity_prefix",
+        "affinity_timeout",
+        "when_down",
+        "maglev_size",
+        "selection",
+        "tracking",
+        "slow_start",
+        "panic_threshold",
+        "wake",
+        "health",
+        "passive",
+        "limits",
+        "backend",
+        "pin",
+        "sources",
+    ],
+};
+
+pub(super) const AFFINITY_PREFIX: Shape = Shape {
+    path: "service.affinity_prefix",
+    form: Form::Inline,
+    keys: &["v4", "v6"],
+};
+
+pub(super) const HEALTH: Shape = Shape {
+    path: "service.health",
+    form: Form::Single,
+    keys: &[
+        "kind",
+        "port",
+        "path",
+        "host",
+        "expect_status",
+        "interval",
+        "timeout",
+        "healthy_threshold",
+        "unhealthy_threshold",
+    ],
+};
+
+pub(super) const PASSIVE: Shape = Shape {
+    path: "service.passive",
+    form: Form::Single,
+    keys: &["max_fails", "fail_timeout"],
+};
+
+pub(super) const LIMITS: Shape = Shape {
+    path: "service.limits",
+    form: Form::Single,
+    keys: &["new_flows_per_client"],
+};
+
+pub(super) const NEW_FLOWS_PER_CLIENT: Shape = Shape {
+    path: "service.limits.new_flows_per_client",
+    form: Form::Inline,
+    keys: &["rate", "burst"],
+};
+
+pub(super) const BACKEND: Shape = Shape {
+    path: "service.backend",
+    form: Form::Repeated,
+    keys: &["name", "address", "weight", "backup"],
+};
+
+pub(super) const PIN: Shape = Shape {
+    path: "service.pin",
+    form: Form::Repeated,
+    keys: &["prefix", "key", "backend"],
+};
+
+pub(super) const SOURCES: Shape = Shape {
+    path: "service.sources",
+    form: Form::Single,
+    keys: &["allow", "deny"],
+};
+
+const ALL: &[&Shape] = &[
+    &FILE,
+    &DATAPLANE,
+    &CONTROL,
+    &METRICS,
+    &SERVICE,
+    &AFFINITY_PREFIX,
+    &HEALTH,
+    &PASSIVE,
+    &LIMITS,
+    &NEW_FLOWS_PER_CLIENT,
+    &BACKEND,
+    &PIN,
+    &SOURCES,
+];

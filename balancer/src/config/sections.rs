@@ -1,0 +1,130 @@
+//! The file as a whole and the tables that it has once.
+
+use std::{net::Ipv4Addr, path::PathBuf};
+
+use super::{
+    model::{Config, Control, Dataplane, Metrics, Service, XdpMode},
+    reader::{Distinct, Table, Value},
+    report::Read,
+    schema,
+    service::{self, Taken},
+    values,
+};
+
+/// The version of the format that this program reads.
+pub(super) const VERSION: u32 = 1;
+
+const MAX_FLOWS: u32 = 1 << 27;
+const MAX_SERVICES: u32 = 1 << 16;
+const MAX_BACKENDS: u32 = 1 << 20;
+
+/// Reads a whole file.
+pub(super) fn config(file: Table<'_>) -> Read<Config> {
+    let version = file.required("version", &format!("version = {VERSION}"));
+    if let Ok(version) = version {
+        // Whatever else another version's file holds would only be misread.
+        check_version(&version)?;
+    }
+    file.check_keys();
+    let section = file.section("dataplane", &schema::DATAPLANE);
+    let dataplane = section.and_then(dataplane);
+    let control = file.section("control", &schema::CONTROL).and_then(control);
+    let metrics = file.section("metrics", &schema::METRICS).and_then(metrics);
+    let mut taken = Taken::default();
+    let services = file.or("service", Vec::new(), |value| {
+        value.tables(&schema::SERVICE, |table| service::service(table, &mut taken))
+    });
+    version?;
+    if let (Ok(section), Ok(dataplane), Ok(services)) = (section, &dataplane, &services) {
+        check_room(section, dataplane, services);
+    }
+    Ok(Config {
+        dataplane: dataplane?,
+        control: control?,
+        metrics: metrics?,
+        services: services?,
+    })
+}
+
+fn check_room(table: Table<'_>, dataplane: &Dataplane, services: &[Service]) {
+    let backends = services.iter().map(|service| service.backends.len()).sum();
+    for (key, room, needed) in [
+        ("max_services", dataplane.max_services, services.len()),
+        ("max_backends", dataplane.max_backends, backends),
+    ] {
+        if needed > room as usize {
+            table.refuse_at(
+                key,
+                format!("{key} = {room} has no room for the {needed} in this file; raise it"),
+            );
+        }
+    }
+}
+
+fn check_version(value: &Value<'_>) -> Read<()> {
+    let version = value.written_integer()?.to_string();
+    if version == VERSION.to_string() {
+        return Ok(());
+    }
+    Err(value.refuse(format!(
+        "version = {version} is a format that this program does not read; rewrite the file for version = {VERSION}, or use another program"
+    )))
+}
+
+fn dataplane(table: Table<'_>) -> Read<Dataplane> {
+    let interfaces = table
+        .required("interfaces", r#"interfaces = ["eth0"]"#)
+        .and_then(interfaces);
+    let xdp_mode = table.or("xdp_mode", XdpMode::Auto, |value| value.one_of());
+    let pin_path = table.or("pin_path", PathBuf::from("/sys/fs/bpf/balancer"), |value| {
+        value.parsed(values::absolute_path)
+    });
+    let max_flows = table.or("max_flows", 1 << 20, |value| value.integer(1..=MAX_FLOWS));
+    let max_services = table.or("max_services", 4096, |value| value.integer(1..=MAX_SERVICES));
+    let max_backends = table.or("max_backends", 16384, |value| value.integer(1..=MAX_BACKENDS));
+    Ok(Dataplane {
+        interfaces: interfaces?,
+        xdp_mode: xdp_mode?,
+        pin_path: pin_path?,
+        max_flows: max_flows?,
+        max_services: max_services?,
+        max_backends: max_backends?,
+    })
+}
+
+fn interfaces(value: Value<'_>) -> Read<Vec<String>> {
+    let mut distinct = Distinct::default();
+    let interfaces = value.each("interface", |value| {
+        let name = value.parsed(values::interface)?;
+        distinct.admit(
+            name.clone(),
+            &value,
+            format!("interface {name:?}"),
+            "remove one of the two",
+        )?;
+        Ok(name)
+    })?;
+    if interfaces.is_empty() {
+        return Err(value.refuse("interfaces is empty; name at least one interface like [\"eth0\"]"));
+    }
+    Ok(interfaces)
+}
+
+fn control(table: Table<'_>) -> Read<Control> {
+    let socket = table.or("socket", PathBuf::from("/run/balancer/balancer.sock"), |value| {
+        value.parsed(values::socket_path)
+    });
+    let state = table.or("state", PathBuf::from("/var/lib/balancer"), |value| {
+        value.parsed(values::absolute_path)
+    });
+    Ok(Control {
+        socket: socket?,
+        state: state?,
+    })
+}
+
+fn metrics(table: Table<'_>) -> Read<Metrics> {
+    let default = (Ipv4Addr::LOCALHOST, 9310).into();
+    let listen = table.or("listen", default, |value| value.parsed(values::listen_address));
+    Ok(Metrics { listen: listen? })
+}

@@ -1,0 +1,206 @@
+//! A service and what its parts ask of one another.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{
+    backend::{self, Setting},
+    clients, health,
+    model::{
+        Affinity, AffinityPrefix, Backend, Forwarding, HealthCheck, Protocol, Selection, Service, Tracking, WhenDown,
+    },
+    reader::{Distinct, Table, Value},
+    report::Read,
+    schema,
+    values::{self, LONGEST, MAGLEV_SIZES, SHORTEST},
+};
+
+const WHOLE_ADDRESS: AffinityPrefix = AffinityPrefix { v4: 32, v6: 128 };
+
+/// What no two services of a file may share.
+#[derive(Default)]
+pub(super) struct Taken {
+    names: Distinct<String>,
+    endpoints: Distinct<(IpAddr, Protocol, Option<u16>)>,
+}
+
+/// Reads one `[[service]]`.
+pub(super) fn service(table: Table<'_>, taken: &mut Taken) -> Read<Service> {
+    let name = table.required("name", r#"name = "web""#).and_then(|value| {
+        let name = value.parsed(values::service_name)?;
+        let shown = format!("a service named {name:?}");
+        taken
+            .names
+            .admit(name.clone(), &value, shown, "give each its own name")?;
+        Ok(name)
+    });
+    let address = table
+        .required("address", r#"address = "192.0.2.10""#)
+        .and_then(|value| value.parsed(values::vip));
+    let protocol = table.or("protocol", Protocol::Tcp, |value| value.one_of());
+    let ports = table
+        .required("ports", "ports = [80, 443], or ports = [] for every port")
+        .and_then(|value| ports(value, address, protocol, taken));
+    let forwarding = table.or("forwarding", Forwarding::Nat, |value| value.one_of());
+    let affinity = table.or("affinity", Affinity::ClientIpPort, |value| value.one_of());
+    let affinity_prefix = table
+        .section("affinity_prefix", &schema::AFFINITY_PREFIX)
+        .and_then(affinity_prefix);
+    if let (Ok(affinity), Ok(prefix)) = (affinity, affinity_prefix) {
+        check_affinity_prefix(&table, affinity, prefix);
+    }
+    let affinity_timeout = table.or("affinity_timeout", Duration::from_hours(3), |value| {
+        value.duration(SHORTEST..=LONGEST)
+    });
+    let when_down = table.or("when_down", WhenDown::Reassign, |value| value.one_of());
+    let selection = table.or("selection", Selection::Maglev, |value| value.one_of());
+    let tracking = table.or("tracking", Tracking::Full, |value| value.one_of());
+    let slow_start = table.or("slow_start", Duration::ZERO, |value| {
+        value.duration(Duration::ZERO..=LONGEST)
+    });
+    let panic_threshold = table.or("panic_threshold", 0.0, |value| value.share());
+    let wake = table.or("wake", Vec::new(), wake);
+    let health = table.optional("health", |value| health::check(value.table(&schema::HEALTH)?));
+    let passive = table.optional("passive", |value| health::passive(value.table(&schema::PASSIVE)?));
+    let limits = table.optional("limits", |value| clients::limits(value.table(&schema::LIMITS)?));
+    let setting = Setting {
+        vip: address.ok(),
+        ports: ports.as_deref().ok(),
+        forwarding: forwarding.ok(),
+    };
+    let backends = table.or("backend", Vec::new(), |value| backend::backends(value, setting));
+    let pins = table.or("pin", Vec::new(), |value| {
+        clients::pins(value, address.ok(), backends.as_deref().ok())
+    });
+    let sources = table.optional("sources", |value| {
+        clients::sources(value.table(&schema::SOURCES)?, address.ok())
+    });
+    let maglev_size = table.or("maglev_size", 65537, |value| maglev_size(value));
+    if let Ok(backends) = &backends {
+        if let Ok(size) = maglev_size {
+            check_slots(&table, size, backends);
+        }
+        if let (Ok(ports), Ok(Some(Some(health)))) = (&ports, &health) {
+            check_probe_port(&table, ports, health, backends);
+        }
+        check_weights(&table, backends);
+    }
+    Ok(Service {
+        name: name?,
+        address: address?,
+        ports: ports?,
+        protocol: protocol?,
+        forwarding: forwarding?,
+        affinity: affinity?,
+        affinity_prefix: affinity_prefix?,
+        affinity_timeout: affinity_timeout?,
+        when_down: when_down?,
+        maglev_size: maglev_size?,
+        selection: selection?,
+        tracking: tracking?,
+        slow_start: slow_start?,
+        panic_threshold: panic_threshold?,
+        wake: wake?,
+        health: health?.flatten(),
+        passive: passive?,
+        limits: limits?,
+        backends: backends?,
+        pins: pins?,
+        sources: sources?,
+    })
+}
+
+fn ports(value: Value<'_>, address: Read<IpAddr>, protocol: Read<Protocol>, taken: &mut Taken) -> Read<Vec<u16>> {
+    let mut distinct = Distinct::default();
+    let mut take = |port: Option<u16>, value: &Value<'_>| {
+        let (Ok(address), Ok(protocol)) = (address, protocol) else {
+            return Ok(());
+        };
+        let shown = match port {
+            Some(port) => format!("{protocol} port {port} of {address}"),
+            None => format!("every {protocol} port of {address}"),
+        };
+        let mend = "give one of the services another address, port or protocol";
+        taken.endpoints.admit((address, protocol, port), value, shown, mend)
+    };
+    let mut ports = value.each("port", |value| {
+        let port = value.integer(1..=u16::MAX)?;
+        distinct.admit(port, &value, format!("port {port}"), "remove one of the two")?;
+        take(Some(port), &value)?;
+        Ok(port)
+    })?;
+    if ports.is_empty() {
+        take(None, &value)?;
+    }
+    ports.sort_unstable();
+    Ok(ports)
+}
+
+fn affinity_prefix(table: Table<'_>) -> Read<AffinityPrefix> {
+    let v4 = table.or("v4", WHOLE_ADDRESS.v4, |value| value.integer(0..=32));
+    let v6 = table.or("v6", WHOLE_ADDRESS.v6, |value| value.integer(0..=128));
+    Ok(AffinityPrefix { v4: v4?, v6: v6? })
+}
+
+fn check_affinity_prefix(table: &Table<'_>, affinity: Affinity, prefix: AffinityPrefix) {
+    if affinity != Affinity::ClientIp && prefix != WHOLE_ADDRESS {
+        table.warn_at(
+            "affinity_prefix",
+            "affinity_prefix has no effect, as this affinity takes the whole address; leave it out",
+        );
+    }
+}
+
+fn wake(value: Value<'_>) -> Read<Vec<String>> {
+    let command = value.each("a word of wake", |word| Ok(word.string()?.to_owned()))?;
+    if command.first().is_some_and(String::is_empty) {
+        return Err(value.refuse("wake begins with an empty word; begin it with the path of a program"));
+    }
+    Ok(command)
+}
+
+fn maglev_size(value: Value<'_>) -> Read<u32> {
+    let (smallest, largest) = MAGLEV_SIZES;
+    let size = value.integer(smallest..=largest)?;
+    if values::is_prime(size) {
+        return Ok(size);
+    }
+    let (below, above) = (values::maglev_size_to(size), values::maglev_size_from(size));
+    Err(value.refuse(format!("maglev_size = {size} is not a prime; use {below} or {above}")))
+}
+
+/// Below a hundred slots per backend, shares differ by more than about one percent (Maglev, NSDI 2016, section 3.4).
+fn check_slots(table: &Table<'_>, size: u32, backends: &[Backend]) {
+    let count = u32::try_from(backends.len()).unwrap_or(u32::MAX);
+    let even = values::maglev_size_from(count.saturating_mul(100));
+    if size < count {
+        table.refuse_at(
+            "maglev_size",
+            format!("maglev_size = {size} is less than the number of backends, {count}; use {even}"),
+        );
+    } else if count > 1 && size < even {
+        table.warn_at(
+            "maglev_size",
+            format!("maglev_size = {size} is less than 100 times the {count} backends, so their shares are uneven; use {even}"),
+        );
+    }
+}
+
+fn check_probe_port(table: &Table<'_>, ports: &[u16], health: &HealthCheck, backends: &[Backend]) {
+    let portless = backends.iter().find(|backend| backend.port.is_none());
+    if let (true, None, Some(backend)) = (ports.is_empty(), health.port, portless) {
+        let name = &backend.name;
+        table.refuse_at(
+            "health",
+            format!("no port to check backend {name:?} at, as service and backend have none; add port = 80, or whichever answers"),
+        );
+    }
+}
+
+fn check_weights(table: &Table<'_>, backends: &[Backend]) {
+    if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
+        table.warn_at(
+            "backend",
+            "every backend of the service has weight 0, so new flows are refused; give one a weight",
+        );
+    }
+}

@@ -1,0 +1,242 @@
+use std::time::Duration;
+
+use super::{
+    super::{
+        Affinity, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits,
+        Metrics, Passive, Pin, PinTarget, Probe, Protocol, Rate, Selection, Service, Sources, Tracking, WhenDown,
+        XdpMode,
+    },
+    FULL_EXAMPLE, parse, parse_all, shown,
+};
+
+/// What [`FULL_EXAMPLE`] says.
+fn full_example() -> Config {
+    Config {
+        dataplane: Dataplane {
+            interfaces: vec!["eth0".to_owned()],
+            xdp_mode: XdpMode::Auto,
+            pin_path: "/sys/fs/bpf/balancer".into(),
+            max_flows: 1_048_576,
+            max_services: 4096,
+            max_backends: 16384,
+        },
+        control: Control {
+            socket: "/run/balancer/balancer.sock".into(),
+            state: "/var/lib/balancer".into(),
+        },
+        metrics: Metrics {
+            listen: "127.0.0.1:9310".parse().unwrap(),
+        },
+        services: vec![Service {
+            name: "web".to_owned(),
+            address: "192.0.2.10".parse().unwrap(),
+            ports: vec![80, 443],
+            protocol: Protocol::Tcp,
+            forwarding: Forwarding::Nat,
+            affinity: Affinity::ClientIpPort,
+            affinity_prefix: AffinityPrefix { v4: 32, v6: 128 },
+            affinity_timeout: Duration::from_hours(3),
+            when_down: WhenDown::Reassign,
+            maglev_size: 65537,
+            selection: Selection::Maglev,
+            tracking: Tracking::Full,
+            slow_start: Duration::ZERO,
+            panic_threshold: 0.0,
+            wake: vec![],
+            health: Some(HealthCheck {
+                probe: Probe::Http(HttpProbe {
+                    path: "/health".to_owned(),
+                    host: None,
+                    expect_status: (200, 399),
+                }),
+                port: None,
+                interval: Duration::from_secs(10),
+                timeout: Duration::from_secs(5),
+                healthy_threshold: 2,
+                unhealthy_threshold: 3,
+            }),
+            passive: Some(Passive {
+                max_fails: 3,
+                fail_timeout: Duration::from_secs(30),
+            }),
+            limits: Some(Limits {
+                new_flows_per_client: Rate { rate: 100, burst: 200 },
+            }),
+            backends: vec![Backend {
+                name: "fs9-1".to_owned(),
+                address: "10.0.0.11".parse().unwrap(),
+                port: Some(9999),
+                weight: 100,
+                backup: false,
+            }],
+            pins: vec![Pin {
+                prefix: "10.1.0.0/16".parse().unwrap(),
+                target: PinTarget::Key("tenant-a".to_owned()),
+            }],
+            sources: Some(Sources {
+                allow: vec!["0.0.0.0/0".parse().unwrap()],
+                deny: vec!["203.0.113.0/24".parse().unwrap()],
+            }),
+        }],
+    }
+}
+
+/// The example without the lines of these tables.
+fn without_tables(headers: &[&str]) -> String {
+    let mut dropping = false;
+    let keep = |line: &&str| {
+        if line.starts_with('[') {
+            dropping = headers.iter().any(|header| line.starts_with(header));
+        }
+        !dropping
+    };
+    FULL_EXAMPLE.split_inclusive('\n').filter(keep).collect()
+}
+
+#[test]
+fn every_key_of_the_example_reaches_the_model() {
+    assert_eq!(parse_all(FULL_EXAMPLE).unwrap().config, full_example());
+}
+
+#[test]
+fn the_example_without_what_is_unsupported_reaches_the_model() {
+    let text = without_tables(&[
+        "[service.passive]",
+        "[service.limits]",
+        "[[service.pin]]",
+        "[service.sources]",
+    ]);
+    let mut expected = full_example();
+    expected.services[0].passive = None;
+    expected.services[0].limits = None;
+    expected.services[0].pins = vec![];
+    expected.services[0].sources = None;
+    let loaded = parse(&text, "test.toml").unwrap();
+    assert_eq!(loaded.config, expected);
+    assert_eq!(
+        shown(&loaded.warnings),
+        "test.toml:46:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
+    );
+}
+
+#[test]
+fn what_is_left_out_gets_the_values_of_the_example() {
+    let text = r#"
+        version = 1
+        dataplane.interfaces = ["eth0"]
+        [[service]]
+        name = "web"
+        address = "192.0.2.10"
+        ports = [443, 80]
+        [service.health]
+        kind = "http"
+        path = "/health"
+        [service.passive]
+        [service.limits]
+        new_flows_per_client = { rate = 100, burst = 200 }
+        [[service.backend]]
+        name = "fs9-1"
+        address = "10.0.0.11:9999"
+        [[service.pin]]
+        prefix = "10.1.0.0/16"
+        key = "tenant-a"
+        [service.sources]
+        allow = ["0.0.0.0/0"]
+        deny = ["203.0.113.0/24"]
+    "#;
+    assert_eq!(parse_all(text).unwrap().config, full_example());
+}
+
+#[test]
+fn a_backend_without_a_name_is_named_by_its_address() {
+    for (address, name) in [
+        ("10.0.0.11:9999", "10.0.0.11:9999"),
+        ("10.0.0.11", "10.0.0.11"),
+        ("[2001:DB8::0:1]:80", "[2001:db8::1]:80"),
+        ("2001:db8:0::1", "2001:db8::1"),
+    ] {
+        let vip = if name.contains("::") {
+            "2001:db8::a"
+        } else {
+            "192.0.2.10"
+        };
+        let text = format!(
+            r#"
+                version = 1
+                dataplane.interfaces = ["eth0"]
+                service = [{{ name = "web", address = "{vip}", ports = [80], backend = [{{ address = "{address}" }}] }}]
+            "#
+        );
+        assert_eq!(parse_all(&text).unwrap().config.services[0].backends[0].name, name);
+    }
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
+    let text = FULL_EXAMPLE
+        .replace("\"nat\"  ", "\"dsr\"  ")
+        .replace("\"client-ip-port\"", "\"quic-cid\"      ")
+        .replace("\"reassign\"", "\"reject\"")
+        .replace("\"maglev\"", "\"least-flows\"")
+        .replace("\"full\"", "\"changes\"")
+        .replace("\"0s\"", "\"10s\"")
+        .replace("= 0.0", "= 0.5")
+        .replace("= []", "= [\"/usr/bin/wake\"]")
+        .replace("\"http\"", "\"grpc\"")
+        .replace("backup  = false", "backup  = true");
+    let expected = "\
+test.toml:23:14: forwarding = \"dsr\" is not supported by this version; use \"nat\"
+test.toml:24:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
+test.toml:27:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
+test.toml:29:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
+test.toml:30:14: tracking = \"changes\" is not supported by this version; use \"full\"
+test.toml:31:14: slow_start other than \"0s\" is not supported by this version; leave it out
+test.toml:32:19: panic_threshold other than 0.0 is not supported by this version; leave it out
+test.toml:33:14: wake other than [] is not supported by this version; leave it out
+test.toml:36:8: kind = \"grpc\" is not supported by this version; use \"tcp\"
+test.toml:44:1: passive is not supported by this version; leave it out
+test.toml:48:1: limits is not supported by this version; leave it out
+test.toml:55:11: backup other than false is not supported by this version; leave it out
+test.toml:57:1: pin is not supported by this version; leave it out
+test.toml:61:1: sources is not supported by this version; leave it out";
+    assert_eq!(parse(&text, "test.toml").unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn every_unsupported_value_is_refused() {
+    for (key, supported, values) in [
+        ("forwarding", "nat", &["full-nat", "dsr", "ipip", "gue"][..]),
+        ("affinity", "client-ip-port", &["client-ip", "quic-cid"]),
+        ("when_down", "reassign", &["reject", "drop"]),
+        ("selection", "maglev", &["least-flows"]),
+        ("tracking", "full", &["changes", "none"]),
+        ("health.kind", "tcp", &["https", "udp", "dns", "grpc"]),
+    ] {
+        let with = |value: &str| {
+            let text = format!(
+                r#"
+                    version = 1
+                    dataplane.interfaces = ["eth0"]
+                    [[service]]
+                    name = "web"
+                    address = "192.0.2.10"
+                    ports = [80]
+                    {key} = "{value}"
+                "#
+            );
+            parse(&text, "test.toml")
+        };
+        assert!(with(supported).is_ok(), "{key}");
+        for value in values {
+            let error = with(value).unwrap_err().to_string();
+            assert!(error.contains("is not supported by this version"), "{error}");
+            assert!(error.starts_with("test.toml:8:"), "{error}");
+        }
+        let error = with("another").unwrap_err().to_string();
+        assert!(error.contains(" is unknown; use "), "{error}");
+        assert!(
+            values.iter().all(|value| !error.contains(&format!("{value:?}"))),
+            "offers what is unsupported: {error}"
+        );
+    }
+}

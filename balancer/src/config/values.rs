@@ -1,0 +1,230 @@
+//! What the strings and numbers of a configuration may be.
+//!
+//! An error completes a sentence that begins with the value: `is not …; write …`.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+
+/// The shortest time that anything waits for.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The longest duration, a Julian year of 365.25 days: far from where its sum with a point in time overflows.
+pub(super) const LONGEST: Duration = Duration::from_hours(8766);
+
+/// The fewest and the most slots that a Maglev table may have, both prime. The most is the larger of the two sizes that
+/// the Maglev paper (NSDI 2016, section 5.3) measures.
+pub(super) const MAGLEV_SIZES: (u32, u32) = (3, 655_373);
+
+fn has_only(text: &str, punctuation: &str, longest: usize) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || punctuation.contains(c);
+    (1..=longest).contains(&text.len()) && text.chars().all(allowed)
+}
+
+/// A name for a service.
+pub(super) fn service_name(text: &str) -> Result<String, String> {
+    if has_only(text, "._-", 63) {
+        Ok(text.to_owned())
+    } else {
+        Err("is not a name; use 1 to 63 of the characters A-Z a-z 0-9 . _ -".to_owned())
+    }
+}
+
+/// A name for a backend: like a service's, or an address.
+pub(super) fn backend_name(text: &str) -> Result<String, String> {
+    if has_only(text, "._-:[]", 63) {
+        Ok(text.to_owned())
+    } else {
+        Err("is not a name; use 1 to 63 of the characters A-Z a-z 0-9 . _ - : [ ]".to_owned())
+    }
+}
+
+/// A name that Linux gives to interfaces.
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    let strange = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    if (1..=15).contains(&text.len()) && !text.contains(strange) && text != "." && text != ".." {
+        Ok(text.to_owned())
+    } else {
+        Err("is not an interface name; use 1 to 15 bytes without '/', ':' and white space".to_owned())
+    }
+}
+
+/// A path that does not depend on the working directory.
+pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
+    if text.contains('\0') {
+        Err("contains a zero byte; remove it".to_owned())
+    } else if Path::new(text).is_absolute() {
+        Ok(PathBuf::from(text))
+    } else {
+        Err("is not an absolute path; begin it with '/'".to_owned())
+    }
+}
+
+/// A path that a Unix socket can be bound to: `sun_path` of unix(7) holds 107 bytes and the final zero.
+pub(super) fn socket_path(text: &str) -> Result<PathBuf, String> {
+    if text.len() > 107 {
+        return Err(format!(
+            "has {} bytes; a socket's path can have 107, use a shorter one",
+            text.len()
+        ));
+    }
+    absolute_path(text)
+}
+
+/// A duration like `30s` or `1h 30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let mend = || "is not a duration; write it like \"500ms\", \"30s\", \"10m\" or \"2h\"".to_owned();
+    humantime::parse_duration(text).ok().ok_or_else(mend)
+}
+
+/// An address and port to listen on.
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let mend = || "is not an IP address with a port; write it like \"127.0.0.1:9310\" or \"[::1]:9310\"".to_owned();
+    text.parse().ok().ok_or_else(mend)
+}
+
+/// A VIP.
+pub(super) fn vip(text: &str) -> Result<IpAddr, String> {
+    if let Ok(address) = text.parse() {
+        return host_address(address, "use an address that clients can reach");
+    }
+    Err(match text.parse::<SocketAddr>() {
+        Ok(socket) => format!(
+            "has a port; write {:?} here and {} in ports",
+            socket.ip().to_string(),
+            socket.port()
+        ),
+        Err(_) => "is not an IP address; write it like \"192.0.2.10\" or \"2001:db8::10\"".to_owned(),
+    })
+}
+
+/// A backend's address and, if given, its port.
+pub(super) fn backend_address(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+    const MEND: &str = "use an address of the backend on the network";
+    if let Ok(address) = text.parse() {
+        return Ok((host_address(address, MEND)?, None));
+    }
+    match text.parse() {
+        Ok(SocketAddr::V6(socket)) if socket.scope_id() != 0 => Err("has a zone; remove '%' and what follows it".to_owned()),
+        Ok(socket) if socket.port() == 0 => {
+            Err("has port 0; use 1 to 65535, or leave the port out to keep the client's".to_owned())
+        }
+        Ok(socket) => Ok((host_address(socket.ip(), MEND)?, Some(socket.port()))),
+        Err(_) => Err(
+            "is not an IP address with or without a port; write it like \"10.0.0.11:80\", \"10.0.0.11\" or \"[2001:db8::1]:80\""
+                .to_owned(),
+        ),
+    }
+}
+
+/// An address that one host can have on a network.
+fn host_address(address: IpAddr, mend: &str) -> Result<IpAddr, String> {
+    let kind = match address {
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            return Err(format!(
+                "is an IPv4-mapped address; write it as IPv4: \"{}\"",
+                address.to_canonical()
+            ));
+        }
+        _ if address.is_unspecified() => "the unspecified address",
+        _ if address.is_loopback() => "a loopback address",
+        _ if address.is_multicast() => "a multicast address",
+        IpAddr::V4(v4) if v4.is_broadcast() => "the broadcast address",
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => "a link-local address",
+        _ => return Ok(address),
+    };
+    Err(format!("is {kind}; {mend}"))
+}
+
+/// The name of an address family.
+pub(super) const fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+/// A prefix without bits beyond its length.
+pub(super) fn prefix(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Err(format!("has no prefix length; write \"{}\"", IpNet::from(address)));
+    }
+    let mend = || "is not a prefix; write it like \"10.1.0.0/16\" or \"2001:db8::/32\"".to_owned();
+    let prefix: IpNet = text.parse().ok().ok_or_else(mend)?;
+    if prefix == prefix.trunc() {
+        Ok(prefix)
+    } else {
+        Err(format!("has bits beyond its length; write \"{}\"", prefix.trunc()))
+    }
+}
+
+/// The path and query of an HTTP request.
+pub(super) fn http_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && !text.contains('#') && text.parse::<hyper::Uri>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("is not the path of a URL; begin it with '/' and percent-encode what a URL cannot hold".to_owned())
+    }
+}
+
+/// The value of a `Host` header.
+pub(super) fn http_host(text: &str) -> Result<String, String> {
+    if has_only(text, "._-:[]", 255) {
+        Ok(text.to_owned())
+    } else {
+        Err("is not a host; write a name or an address, with or without a port".to_owned())
+    }
+}
+
+/// The lowest and the highest of a range of HTTP statuses (RFC 9110, section 15).
+pub(super) fn statuses(text: &str) -> Result<(u16, u16), String> {
+    let status = |text: &str| text.parse().ok().filter(|status| (100..=599).contains(status));
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    match (status(low), status(high)) {
+        (Some(low), Some(high)) if low <= high => Ok((low, high)),
+        _ => Err("is not a range of HTTP statuses; write it like \"200\" or \"200-399\"".to_owned()),
+    }
+}
+
+/// Whether a Maglev table may have this many slots.
+pub(super) fn is_prime(number: u32) -> bool {
+    number >= 2 && (2..=number.isqrt()).all(|divisor| !number.is_multiple_of(divisor))
+}
+
+/// The smallest table with at least `slots` slots, or the largest of all.
+pub(super) fn maglev_size_from(slots: u32) -> u32 {
+    let (smallest, largest) = MAGLEV_SIZES;
+    (slots.max(smallest)..largest)
+        .find(|&size| is_prime(size))
+        .unwrap_or(largest)
+}
+
+/// The largest table with at most `slots` slots, or the smallest of all.
+pub(super) fn maglev_size_to(slots: u32) -> u32 {
+    let (smallest, largest) = MAGLEV_SIZES;
+    (smallest..=slots.min(largest))
+        .rev()
+        .find(|&size| is_prime(size))
+        .unwrap_or(smallest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn primes_are_found_and_bounded() {
+        assert!([2, 3, 5, 65_537, 655_373].into_iter().all(is_prime));
+        assert!(![0, 1, 4, 9, 65_536, 655_372].into_iter().any(is_prime));
+        for (slots, above, below) in [(0, 3, 3), (4, 5, 3), (65_537, 65_537, 65_537), (65_538, 65_539, 65_537)] {
+            assert_eq!(
+                (maglev_size_from(slots), maglev_size_to(slots)),
+                (above, below),
+                "{slots}"
+            );
+        }
+        assert_eq!(maglev_size_from(u32::MAX), 655_373);
+        assert_eq!(maglev_size_to(u32::MAX), 655_373);
+    }
+}

@@ -1,4 +1,4 @@
-//! Configuration: from a TOML file to the validated [`Config`].
+//! Configuration: from a TOML file to the validated [`Config`] and back.
 //!
 //! The file is parsed into a tree whose every node knows its place. `reader` walks the tree against `schema` and refuses
 //! what does not belong; `sections`, `service`, `backend`, `health` and `clients` turn what they are handed into the model
@@ -8,6 +8,7 @@
 mod backend;
 mod clients;
 mod diagnostic;
+mod export;
 mod health;
 mod model;
 mod reader;
@@ -34,6 +35,7 @@ use self::{
 
 pub use self::{
     diagnostic::{ConfigError, Diagnostic},
+    export::export,
     model::*,
 };
 

@@ -1,5 +1,7 @@
 mod cases;
 mod example;
+mod robustness;
+mod round_trip;
 mod whole_files;
 
 use super::{ConfigError, Diagnostic, Loaded, parse, parse_without};

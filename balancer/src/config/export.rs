@@ -1,0 +1,213 @@
+//! Writes a [`Config`] as a file that reads back as the same [`Config`].
+//!
+//! Every structure is taken apart whole, so that a field added to the model cannot be forgotten here.
+
+use std::{path::Path, time::Duration};
+
+use serde::Serialize;
+use toml::ser::ValueSerializer;
+
+use super::{
+    model::{
+        Backend, Config, Control, Dataplane, HealthCheck, HttpProbe, Limits, Metrics, Passive, Pin, PinTarget, Probe,
+        Service, Sources, address_text,
+    },
+    schema::{self, Shape},
+    sections::VERSION,
+};
+
+/// The configuration as TOML, every default written out.
+pub fn export(config: &Config) -> String {
+    let Config {
+        dataplane,
+        control: Control { socket, state },
+        metrics: Metrics { listen },
+        services,
+    } = config;
+    let mut out = Writer::default();
+    out.key("version", VERSION);
+    write_dataplane(&mut out, dataplane);
+    out.table(&schema::CONTROL);
+    out.key("socket", path(socket));
+    out.key("state", path(state));
+    out.table(&schema::METRICS);
+    out.key("listen", listen);
+    for service in services {
+        write_service(&mut out, service);
+    }
+    out.text
+}
+
+fn write_dataplane(out: &mut Writer, dataplane: &Dataplane) {
+    let Dataplane {
+        interfaces,
+        xdp_mode,
+        pin_path,
+        max_flows,
+        max_services,
+        max_backends,
+    } = dataplane;
+    out.table(&schema::DATAPLANE);
+    out.key("interfaces", interfaces);
+    out.key("xdp_mode", xdp_mode);
+    out.key("pin_path", path(pin_path));
+    out.key("max_flows", max_flows);
+    out.key("max_services", max_services);
+    out.key("max_backends", max_backends);
+}
+
+fn write_service(out: &mut Writer, service: &Service) {
+    let Service {
+        name,
+        address,
+        ports,
+        protocol,
+        forwarding,
+        affinity,
+        affinity_prefix,
+        affinity_timeout,
+        when_down,
+        maglev_size,
+        selection,
+        tracking,
+        slow_start,
+        panic_threshold,
+        wake,
+        health,
+        passive,
+        limits,
+        backends,
+        pins,
+        sources,
+    } = service;
+    out.table(&schema::SERVICE);
+    out.key("name", name);
+    out.key("address", address);
+    out.key("ports", ports);
+    out.key("protocol", protocol);
+    out.key("forwarding", forwarding);
+    out.key("affinity", affinity);
+    out.key("affinity_prefix", affinity_prefix);
+    out.key("affinity_timeout", duration(*affinity_timeout));
+    out.key("when_down", when_down);
+    out.key("maglev_size", maglev_size);
+    out.key("selection", selection);
+    out.key("tracking", tracking);
+    out.key("slow_start", duration(*slow_start));
+    out.key("panic_threshold", panic_threshold);
+    out.key("wake", wake);
+    if let Some(health) = health {
+        write_health(out, health);
+    }
+    if let Some(Passive {
+        max_fails,
+        fail_timeout,
+    }) = passive
+    {
+        out.table(&schema::PASSIVE);
+        out.key("max_fails", max_fails);
+        out.key("fail_timeout", duration(*fail_timeout));
+    }
+    if let Some(Limits { new_flows_per_client }) = limits {
+        out.table(&schema::LIMITS);
+        out.key("new_flows_per_client", new_flows_per_client);
+    }
+    for backend in backends {
+        write_backend(out, backend);
+    }
+    for Pin { prefix, target } in pins {
+        out.table(&schema::PIN);
+        out.key("prefix", prefix);
+        match target {
+            PinTarget::Key(key) => out.key("key", key),
+            PinTarget::Backend(name) => out.key("backend", name),
+        }
+    }
+    if let Some(Sources { allow, deny }) = sources {
+        out.table(&schema::SOURCES);
+        out.key("allow", allow);
+        out.key("deny", deny);
+    }
+}
+
+fn write_health(out: &mut Writer, health: &HealthCheck) {
+    let HealthCheck {
+        probe,
+        port,
+        interval,
+        timeout,
+        healthy_threshold,
+        unhealthy_threshold,
+    } = health;
+    out.table(&schema::HEALTH);
+    match probe {
+        Probe::Tcp => out.key("kind", "tcp"),
+        Probe::Http(HttpProbe {
+            path,
+            host,
+            expect_status: (low, high),
+        }) => {
+            out.key("kind", "http");
+            out.key("path", path);
+            if let Some(host) = host {
+                out.key("host", host);
+            }
+            out.key("expect_status", format!("{low}-{high}"));
+        }
+    }
+    if let Some(port) = port {
+        out.key("port", port);
+    }
+    out.key("interval", duration(*interval));
+    out.key("timeout", duration(*timeout));
+    out.key("healthy_threshold", healthy_threshold);
+    out.key("unhealthy_threshold", unhealthy_threshold);
+}
+
+fn write_backend(out: &mut Writer, backend: &Backend) {
+    let Backend {
+        name,
+        address,
+        port,
+        weight,
+        backup,
+    } = backend;
+    out.table(&schema::BACKEND);
+    out.key("name", name);
+    out.key("address", address_text(*address, *port));
+    out.key("weight", weight);
+    out.key("backup", backup);
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+/// A TOML file in the making.
+#[derive(Default)]
+struct Writer {
+    text: String,
+}
+
+impl Writer {
+    /// Begins a table.
+    fn table(&mut self, shape: &Shape) {
+        self.text.push('\n');
+        self.text.push_str(&shape.title());
+        self.text.push('\n');
+    }
+
+    /// Adds a key to the table begun last.
+    fn key(&mut self, key: &str, value: impl Serialize) {
+        self.text.push_str(key);
+        self.text.push_str(" = ");
+        value
+            .serialize(ValueSerializer::new(&mut self.text))
+            .expect("strings, numbers up to 64 bits and structures of these all have a TOML form");
+        self.text.push('\n');
+    }
+}

@@ -1,0 +1,226 @@
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::ValueEnum;
+use ipnet::IpNet;
+use proptest::{collection::vec, option, prelude::*};
+
+use super::{
+    super::{
+        AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits, Metrics,
+        Passive, Pin, PinTarget, Probe, Rate, Service, Sources, address_text, export,
+    },
+    FULL_EXAMPLE, parse_all,
+};
+
+fn one_of<E: ValueEnum + std::fmt::Debug + 'static>() -> impl Strategy<Value = E> {
+    prop::sample::select(E::value_variants().to_vec())
+}
+
+fn duration(from: u64) -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        (from..=10_000).prop_map(Duration::from_millis),
+        (1..=365 * 86_400_u64).prop_map(Duration::from_secs),
+        (1_000_000..=u64::from(u32::MAX)).prop_map(Duration::from_nanos),
+    ]
+}
+
+fn path() -> impl Strategy<Value = PathBuf> {
+    "/[a-z\"\\\\ é\n']{0,40}".prop_map(PathBuf::from)
+}
+
+/// An address that no other `number` yields.
+fn address(v4: bool, net: u8, number: usize) -> IpAddr {
+    let [.., high, low] = number.to_be_bytes();
+    if v4 {
+        Ipv4Addr::new(10, net, high, low).into()
+    } else {
+        Ipv6Addr::from([0x20, 1, 0xd, 0xb8, 0, net, 0, 0, 0, 0, 0, 0, 0, 0, high, low]).into()
+    }
+}
+
+prop_compose! {
+    fn health()(
+        probe in prop_oneof![
+            Just(Probe::Tcp),
+            ("/[a-z0-9/?=%]{0,3}", option::of("[a-z]{1,9}(\\.[a-z]{2})?(:80)?"), 100_u16..=599, 0_u16..=499).prop_map(
+                |(path, host, low, span)| Probe::Http(HttpProbe {
+                    path,
+                    host,
+                    expect_status: (low, (low + span).min(599)),
+                }),
+            ),
+        ],
+        port in 1_u16..,
+        interval in duration(1),
+        timeout in duration(1),
+        thresholds in (1_u32..=1000, 1_u32..=1000),
+    ) -> HealthCheck {
+        HealthCheck {
+            probe,
+            port: Some(port),
+            interval,
+            timeout,
+            healthy_threshold: thresholds.0,
+            unhealthy_threshold: thresholds.1,
+        }
+    }
+}
+
+prop_compose! {
+    /// Backends at distinct addresses, of which the odd ones have names.
+    fn backends(v4: bool)(
+        backends in vec((option::of(1_u16..), 0_u32..=65535, any::<bool>()), 0..5),
+    ) -> Vec<Backend> {
+        let backend = |(number, (port, weight, backup))| {
+            let address = address(v4, 0, number);
+            let name = if number % 2 == 0 { address_text(address, port) } else { format!("fs9.{number}_-") };
+            Backend { name, address, port, weight, backup }
+        };
+        backends.into_iter().enumerate().map(backend).collect()
+    }
+}
+
+prop_compose! {
+    /// Pins and source lists of distinct prefixes.
+    fn clients(v4: bool)(
+        keys in vec(option::of("[a-z\"\\\\ é]{1,9}"), 0..4),
+        sources in option::of((0_u8..9, 0_u8..9)),
+    ) -> (Vec<Pin>, Option<Sources>) {
+        let prefix = |number| IpNet::new(address(v4, number, 0), if v4 { 16 } else { 48 }).unwrap();
+        let pin = |(number, key): (u8, Option<String>)| Pin {
+            prefix: prefix(number),
+            target: key.map_or_else(|| PinTarget::Backend("pinned".to_owned()), PinTarget::Key),
+        };
+        let sources = sources.map(|(allow, deny)| Sources {
+            allow: (0..allow).map(prefix).collect(),
+            deny: (100..100 + deny).map(prefix).collect(),
+        });
+        ((0..).zip(keys).map(pin).collect(), sources)
+    }
+}
+
+prop_compose! {
+    fn service(number: usize, v4: bool)(
+        (ports, protocol, forwarding, affinity) in
+            (prop::collection::btree_set(1_u16.., 0..4), one_of(), one_of::<Forwarding>(), one_of()),
+        (v4_bits, v6_bits, affinity_timeout, when_down) in (0_u8..=32, 0_u8..=128, duration(1), one_of()),
+        (maglev_size, selection, tracking, slow_start) in
+            (prop::sample::select(&[7_u32, 251, 65537, 655_373][..]), one_of(), one_of(), duration(0)),
+        (panic_threshold, wake) in (0.0..=1.0, vec("[a-z{}\"\\\\ é\n]{1,9}", 0..3)),
+        (health, max_fails, fail_timeout) in (option::of(health()), option::of(1_u32..=1000), duration(1)),
+        limits in option::of((1_u32.., 1_u32..)),
+        mut backends in backends(v4),
+        (pins, sources) in clients(v4),
+    ) -> Service {
+        backends.push(Backend {
+            name: "pinned".to_owned(),
+            address: address(v4, 1, 0),
+            port: None,
+            weight: 1,
+            backup: false,
+        });
+        Service {
+            name: format!("service-{number}"),
+            address: address(v4, 255, number),
+            ports: ports.into_iter().collect(),
+            protocol,
+            forwarding,
+            affinity,
+            affinity_prefix: AffinityPrefix { v4: v4_bits, v6: v6_bits },
+            affinity_timeout,
+            when_down,
+            maglev_size,
+            selection,
+            tracking,
+            slow_start,
+            panic_threshold,
+            wake,
+            health,
+            passive: max_fails.map(|max_fails| Passive { max_fails, fail_timeout }),
+            limits: limits.map(|(rate, burst)| Limits { new_flows_per_client: Rate { rate, burst } }),
+            backends,
+            pins,
+            sources,
+        }
+    }
+}
+
+fn services() -> impl Strategy<Value = Vec<Service>> {
+    vec(any::<bool>(), 0..4).prop_flat_map(|families| {
+        let services = families.into_iter().enumerate();
+        services.map(|(number, v4)| service(number, v4)).collect::<Vec<_>>()
+    })
+}
+
+prop_compose! {
+    fn config()(
+        interfaces in prop::collection::btree_set("[a-z\"\\\\é][a-z0-9.]{0,9}", 1..4),
+        (xdp_mode, pin_path, max_flows) in (one_of(), path(), 1_u32..=1 << 27),
+        (max_services, max_backends) in (10_u32..=1 << 16, 100_u32..=1 << 20),
+        (socket, state, listen) in (path(), path(), any::<(IpAddr, u16)>()),
+        services in services(),
+    ) -> Config {
+        Config {
+            dataplane: Dataplane {
+                interfaces: interfaces.into_iter().collect(),
+                xdp_mode,
+                pin_path,
+                max_flows,
+                max_services,
+                max_backends,
+            },
+            control: Control { socket, state },
+            metrics: Metrics { listen: listen.into() },
+            services,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_exported_configuration_reads_back_as_itself(config in config()) {
+        let text = export(&config);
+        let loaded = parse_all(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        prop_assert_eq!(loaded.config, config);
+    }
+}
+
+#[test]
+fn an_exported_file_says_every_default() {
+    let text = r#"
+        version = 1
+        dataplane.interfaces = ["eth0"]
+        [[service]]
+        name = "web"
+        address = "192.0.2.10"
+        ports = [80, 443]
+        [service.health]
+        kind = "http"
+        path = "/health"
+        [service.passive]
+        [service.limits]
+        new_flows_per_client = { rate = 100, burst = 200 }
+        [[service.backend]]
+        name = "fs9-1"
+        address = "10.0.0.11:9999"
+        [[service.pin]]
+        prefix = "10.1.0.0/16"
+        key = "tenant-a"
+        [service.sources]
+        allow = ["0.0.0.0/0"]
+        deny = ["203.0.113.0/24"]
+    "#;
+    let exported = export(&parse_all(text).unwrap().config);
+    let bare = |text: &str| -> Vec<String> {
+        let content = text.lines().map(|line| line.split(" #").next().unwrap_or_default());
+        content
+            .map(|line| line.split_whitespace().collect::<String>())
+            .filter(|line| !line.is_empty())
+            .collect()
+    };
+    assert_eq!(bare(&exported), bare(FULL_EXAMPLE));
+}

@@ -1,1 +1,0 @@
-//! Maglev hashing.

@@ -4,7 +4,7 @@
 //! displace and compress; Belazzougui, Botelho, Dietzfelbinger, ESA 2009). Whoever builds the table searches the seeds;
 //! here they are only followed. Array reads are inlined by the kernel's JIT, where a lookup in a BPF hash map is a call.
 
-/// The seed of a bucket without keys. Seeds of buckets with keys are odd.
+/// The seed of a bucket that has not had a key yet. Every other seed is odd.
 pub const EMPTY: u32 = 0;
 
 /// How many buckets and entries a table has, each a power of two.

@@ -80,6 +80,17 @@ impl Endpoint {
         }
     }
 
+    /// This entry without its key. The target stays: whoever is comparing the key while it goes either finds it gone or
+    /// reads the target that it had.
+    #[must_use]
+    pub const fn vacated(self) -> Self {
+        Self {
+            address: Address::UNSPECIFIED,
+            selector: 0,
+            target: self.target,
+        }
+    }
+
     /// The key, or `None` for an empty entry.
     pub fn key(&self) -> Option<EndpointKey> {
         (self.selector != 0).then_some(EndpointKey {
@@ -92,5 +103,19 @@ impl Endpoint {
     #[inline(always)]
     pub fn target_of(&self, key: &EndpointKey) -> Option<u32> {
         (self.selector == key.selector && self.address == key.address).then_some(self.target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vacated_entry_keeps_nothing_but_its_target() {
+        let key = EndpointKey::new(Role::Service, Address::v4([192, 0, 2, 10]), [0, 80], 6);
+        let vacated = Endpoint::new(key, 7).vacated();
+        assert_eq!(vacated.key(), None);
+        assert_eq!(vacated.target_of(&key), None);
+        assert_eq!((vacated.address, vacated.target), (Address::UNSPECIFIED, 7));
     }
 }

@@ -1,1 +1,0 @@
-//! The building side of the perfect hash over endpoints.

@@ -1,1 +1,0 @@
-//! Next hops of backends.

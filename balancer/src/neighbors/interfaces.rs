@@ -1,0 +1,109 @@
+//! What the kernel says of network interfaces.
+
+use std::collections::HashMap;
+
+use balancer_common::abi::Mac;
+
+/// A network interface of this namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its index: never 0, and not used again while the interface lives.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its MAC; `None` where it is not an Ethernet interface.
+    pub mac: Option<Mac>,
+    /// Whether it has been switched on and has a carrier.
+    pub up: bool,
+    /// Largest IP packet that it takes, in bytes.
+    pub mtu: u32,
+}
+
+/// The network interfaces of this namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interfaces(HashMap<u32, Interface>);
+
+impl Interfaces {
+    /// The interface with this index.
+    pub fn by_index(&self, index: u32) -> Option<&Interface> {
+        self.0.get(&index)
+    }
+
+    /// The interface with this name.
+    pub fn by_name(&self, name: &str) -> Option<&Interface> {
+        self.0.values().find(|interface| interface.name == name)
+    }
+
+    /// Notes what the kernel says of an interface now. Returns whether that is news.
+    pub(super) fn observe(&mut self, interface: Interface) -> bool {
+        let news = self.0.get(&interface.index) != Some(&interface);
+        self.0.insert(interface.index, interface);
+        news
+    }
+
+    /// Notes that an interface has gone. Returns whether that is news.
+    pub(super) fn forget(&mut self, index: u32) -> bool {
+        self.0.remove(&index).is_some()
+    }
+}
+
+impl FromIterator<Interface> for Interfaces {
+    fn from_iter<T: IntoIterator<Item = Interface>>(interfaces: T) -> Self {
+        Self(
+            interfaces
+                .into_iter()
+                .map(|interface| (interface.index, interface))
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn eth0() -> Interface {
+        Interface {
+            index: 2,
+            name: "eth0".to_owned(),
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            up: true,
+            mtu: 1_500,
+        }
+    }
+
+    #[test]
+    fn an_interface_is_found_by_name_and_by_index() {
+        let interfaces: Interfaces = [eth0()].into_iter().collect();
+        assert_eq!(interfaces.by_index(2), Some(&eth0()));
+        assert_eq!(interfaces.by_name("eth0"), Some(&eth0()));
+        assert_eq!(interfaces.by_index(3), None);
+        assert_eq!(interfaces.by_name("eth1"), None);
+    }
+
+    #[test]
+    fn only_what_differs_is_news() {
+        let changes: [fn(&mut Interface); 4] = [
+            |interface| interface.up = false,
+            |interface| interface.mtu = 9_000,
+            |interface| interface.mac = Some([2, 0, 0, 0, 0, 9]),
+            |interface| interface.name = "wan".to_owned(),
+        ];
+        for change in changes {
+            let mut interfaces: Interfaces = [eth0()].into_iter().collect();
+            assert!(!interfaces.observe(eth0()));
+            let mut interface = eth0();
+            change(&mut interface);
+            assert!(interfaces.observe(interface.clone()), "{interface:?}");
+            assert!(!interfaces.observe(interface));
+        }
+    }
+
+    #[test]
+    fn an_interface_goes_once() {
+        let mut interfaces: Interfaces = [eth0()].into_iter().collect();
+        assert!(interfaces.forget(2));
+        assert!(!interfaces.forget(2));
+        assert_eq!(interfaces.by_name("eth0"), None);
+    }
+}

@@ -10,7 +10,7 @@
 
 mod lab;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use balancer::neighbors::{Event, Neighbors, Unreachable, interfaces};
 use balancer_common::abi::NextHop;
@@ -20,9 +20,12 @@ use netlink_packet_route::{
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourState},
 };
 use rtnetlink::{MulticastGroup, packet_core::NetlinkPayload};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{self, timeout},
+};
 
-use lab::{DEADLINE, Lab};
+use lab::{DEADLINE, Lab, VIA_FAR, VIA_NEAR};
 
 /// The subject of the tests and what it reports.
 struct Subject {
@@ -91,7 +94,7 @@ fn address(text: &str) -> IpAddr {
 #[test]
 fn a_destination_on_the_link_is_its_own_next_hop() {
     Lab::run(async |lab| {
-        for (destination, expected) in [("10.1.0.2", lab.via_near()), ("fd02::2", lab.via_far())] {
+        for (destination, expected) in [("10.1.0.2", VIA_NEAR), ("fd02::2", VIA_FAR)] {
             let mut subject = Subject::watching(&[destination]).await;
             assert_eq!(subject.next_hop(destination).await, expected, "{destination}");
         }
@@ -104,11 +107,7 @@ fn a_distant_destination_is_reached_by_its_gateway() {
         lab.host.ip("route add 10.9.0.0/16 via 10.1.0.2");
         lab.host.ip("route add fd09::/16 via fd01::2");
         lab.host.ip("route add 10.8.0.0/16 via inet6 fd02::2");
-        for (destination, expected) in [
-            ("10.9.0.1", lab.via_near()),
-            ("fd09::1", lab.via_near()),
-            ("10.8.0.1", lab.via_far()),
-        ] {
+        for (destination, expected) in [("10.9.0.1", VIA_NEAR), ("fd09::1", VIA_NEAR), ("10.8.0.1", VIA_FAR)] {
             let mut subject = Subject::watching(&[destination]).await;
             assert_eq!(subject.next_hop(destination).await, expected, "{destination}");
         }
@@ -120,27 +119,27 @@ fn the_next_hop_follows_routes_metrics_and_rules() {
     Lab::run(async |lab| {
         lab.host.ip("route add 10.9.0.0/16 via 10.1.0.2 metric 20");
         let mut subject = Subject::watching(&["10.9.0.1"]).await;
-        assert_eq!(subject.next_hop("10.9.0.1").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.9.0.1").await, VIA_NEAR);
 
         lab.host.ip("route add 10.9.0.0/16 via 10.2.0.2 metric 10");
-        assert_eq!(subject.next_hop("10.9.0.1").await, lab.via_far());
+        assert_eq!(subject.next_hop("10.9.0.1").await, VIA_FAR);
 
         lab.host.ip("route add 10.9.0.1 via 10.1.0.2");
-        assert_eq!(subject.next_hop("10.9.0.1").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.9.0.1").await, VIA_NEAR);
 
         lab.host.ip("route add default via 10.2.0.2 table 100");
         lab.host.ip("rule add to 10.9.0.0/24 table 100");
-        assert_eq!(subject.next_hop("10.9.0.1").await, lab.via_far());
+        assert_eq!(subject.next_hop("10.9.0.1").await, VIA_FAR);
 
         lab.host.ip("rule del to 10.9.0.0/24 table 100");
-        assert_eq!(subject.next_hop("10.9.0.1").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.9.0.1").await, VIA_NEAR);
 
         lab.host.ip("route replace 10.9.0.1 via 10.2.0.2");
-        assert_eq!(subject.next_hop("10.9.0.1").await, lab.via_far());
+        assert_eq!(subject.next_hop("10.9.0.1").await, VIA_FAR);
 
         lab.host.ip("route del 10.9.0.1");
         lab.host.ip("route del 10.9.0.0/16 via 10.2.0.2");
-        assert_eq!(subject.next_hop("10.9.0.1").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.9.0.1").await, VIA_NEAR);
 
         lab.host.ip("route del 10.9.0.0/16");
         assert_eq!(
@@ -150,10 +149,12 @@ fn the_next_hop_follows_routes_metrics_and_rules() {
     });
 }
 
+type Reason = fn(IpAddr) -> Unreachable;
+
 #[test]
 fn routes_that_take_no_packets_are_told_apart() {
     Lab::run(async |lab| {
-        let kinds: [(&str, fn(IpAddr) -> Unreachable); 3] = [
+        let kinds: [(&str, Reason); 3] = [
             ("blackhole", Unreachable::Blackhole),
             ("unreachable", Unreachable::Refused),
             ("prohibit", Unreachable::Prohibited),
@@ -165,7 +166,7 @@ fn routes_that_take_no_packets_are_told_apart() {
                 assert_eq!(subject.reason(&destination).await, reason(address(&destination)));
             }
         }
-        let others: [(&str, fn(IpAddr) -> Unreachable); 7] = [
+        let others: [(&str, Reason); 7] = [
             ("10.1.0.1", Unreachable::Local),
             ("fd01::1", Unreachable::Local),
             ("127.0.0.1", Unreachable::Local),
@@ -197,7 +198,7 @@ fn a_route_that_leads_off_ethernet_is_refused() {
 fn a_neighbor_with_a_new_mac_is_noticed() {
     Lab::run(async |lab| {
         let mut subject = Subject::watching(&["10.1.0.2"]).await;
-        assert_eq!(subject.next_hop("10.1.0.2").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.1.0.2").await, VIA_NEAR);
 
         lab.host.sysctl("net/ipv4/neigh/eth0/locktime", "0");
         lab.near.ip("link set eth0 address 02:00:00:00:00:99");
@@ -209,7 +210,7 @@ fn a_neighbor_with_a_new_mac_is_noticed() {
         }
         let expected = NextHop {
             destination: [2, 0, 0, 0, 0, 0x99],
-            ..lab.via_near()
+            ..VIA_NEAR
         };
         assert_eq!(subject.next_hop("10.1.0.2").await, expected);
     });
@@ -220,13 +221,13 @@ fn a_neighbor_that_moved_silently_is_found_out() {
     Lab::run(async |lab| {
         lab.host.hurry();
         let mut subject = Subject::watching(&["10.1.0.2"]).await;
-        assert_eq!(subject.next_hop("10.1.0.2").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.1.0.2").await, VIA_NEAR);
 
         // No traffic goes there, as none would that the data plane sends.
         lab.near.ip("link set eth0 address 02:00:00:00:00:99");
         let expected = NextHop {
             destination: [2, 0, 0, 0, 0, 0x99],
-            ..lab.via_near()
+            ..VIA_NEAR
         };
         assert_eq!(subject.next_hop("10.1.0.2").await, expected);
     });
@@ -236,11 +237,11 @@ fn a_neighbor_that_moved_silently_is_found_out() {
 fn an_interface_with_a_new_mac_is_noticed() {
     Lab::run(async |lab| {
         let mut subject = Subject::watching(&["10.1.0.2"]).await;
-        assert_eq!(subject.next_hop("10.1.0.2").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.1.0.2").await, VIA_NEAR);
         lab.host.ip("link set eth0 address 02:00:00:00:00:99");
         let expected = NextHop {
             source: [2, 0, 0, 0, 0, 0x99],
-            ..lab.via_near()
+            ..VIA_NEAR
         };
         assert_eq!(subject.next_hop("10.1.0.2").await, expected);
     });
@@ -250,7 +251,7 @@ fn an_interface_with_a_new_mac_is_noticed() {
 fn a_link_that_goes_down_takes_the_next_hop_with_it_and_brings_it_back() {
     Lab::run(async |lab| {
         let mut subject = Subject::watching(&["10.1.0.2"]).await;
-        assert_eq!(subject.next_hop("10.1.0.2").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.1.0.2").await, VIA_NEAR);
 
         lab.host.ip("link set eth0 down");
         assert_eq!(
@@ -258,7 +259,7 @@ fn a_link_that_goes_down_takes_the_next_hop_with_it_and_brings_it_back() {
             Unreachable::NoRoute(address("10.1.0.2"))
         );
         lab.host.ip("link set eth0 up");
-        assert_eq!(subject.next_hop("10.1.0.2").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.1.0.2").await, VIA_NEAR);
 
         lab.near.ip("link set eth0 down");
         let interface = "eth0".to_owned();
@@ -267,7 +268,7 @@ fn a_link_that_goes_down_takes_the_next_hop_with_it_and_brings_it_back() {
             Unreachable::InterfaceDown { interface }
         );
         lab.near.ip("link set eth0 up");
-        assert_eq!(subject.next_hop("10.1.0.2").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.1.0.2").await, VIA_NEAR);
     });
 }
 
@@ -291,7 +292,7 @@ fn a_neighbor_that_does_not_answer_is_reported_and_found_when_it_appears() {
                 Err(Unreachable::Silent { address, interface })
             );
             lab.near.ip(&format!("address add {destination} dev eth0"));
-            assert_eq!(subject.result(destination).await, Ok(lab.via_near()));
+            assert_eq!(subject.result(destination).await, Ok(VIA_NEAR));
         }
     });
 }
@@ -300,7 +301,7 @@ fn a_neighbor_that_does_not_answer_is_reported_and_found_when_it_appears() {
 fn every_newly_watched_destination_is_reported_and_no_other() {
     Lab::run(async |lab| {
         let mut subject = Subject::watching(&["10.1.0.2"]).await;
-        assert_eq!(subject.next_hop("10.1.0.2").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.1.0.2").await, VIA_NEAR);
 
         subject.watch(&["10.1.0.2", "10.1.0.1"]);
         let expected = Event::NextHop {
@@ -346,7 +347,7 @@ fn entries_that_someone_else_keeps_are_used_and_left_as_they_are() {
             let mut subject = Subject::watching(&[destination]).await;
             let expected = NextHop {
                 destination: [2, 0, 0, 0, 0, last],
-                ..lab.via_near()
+                ..VIA_NEAR
             };
             assert_eq!(subject.next_hop(destination).await, expected);
 
@@ -367,7 +368,7 @@ fn a_neighbor_is_resolved_on_request() {
             rtnetlink::new_multicast_connection(&[MulticastGroup::Neigh]).unwrap();
         tokio::spawn(connection);
 
-        subject.neighbors.request(lab.via_near().interface, address("10.1.0.2"));
+        subject.neighbors.request(VIA_NEAR.interface, address("10.1.0.2"));
         let resolved = async {
             while let Some((message, _)) = messages.next().await {
                 if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(message)) = message.payload
@@ -472,16 +473,34 @@ fn what_was_not_told_for_lack_of_room_is_asked_for() {
     Lab::run(async |lab| {
         lab.host.ip("route add 10.9.0.0/16 via 10.1.0.2");
         let mut subject = Subject::watching(&["10.9.0.1"]).await;
-        assert_eq!(subject.next_hop("10.9.0.1").await, lab.via_near());
+        assert_eq!(subject.next_hop("10.9.0.1").await, VIA_NEAR);
 
         // Nothing is taken from the sockets meanwhile, as this thread is the only one of the runtime.
-        let routes: String = (0..4_096)
-            .map(|number| format!("route add 10.10.{}.{}/32 via 10.1.0.2\n", number / 256, number % 256))
+        let routes: Vec<String> = (0..4_096)
+            .map(|number| format!("route add 10.10.{}.{} via 10.1.0.2", number / 256, number % 256))
             .collect();
         lab.host.ip_batch(&routes);
         lab.host.ip("route replace 10.9.0.0/16 via 10.2.0.2");
         assert_eq!(subject.event().await, Event::RoutesChanged);
-        assert_eq!(subject.next_hop("10.9.0.1").await, lab.via_far());
+        assert_eq!(subject.next_hop("10.9.0.1").await, VIA_FAR);
+    });
+}
+
+#[test]
+fn what_the_kernel_does_not_tell_is_found_in_time() {
+    Lab::run(async |lab| {
+        lab.host.sysctl("net/ipv4/nexthop_compat_mode", "0");
+        lab.host.ip("nexthop add id 1 via 10.1.0.2 dev eth0");
+        lab.host.ip("route add 10.9.0.0/16 nhid 1");
+        let mut subject = Subject::watching(&["10.9.0.1"]).await;
+        assert_eq!(subject.next_hop("10.9.0.1").await, VIA_NEAR);
+
+        lab.host.ip("nexthop replace id 1 via 10.2.0.2 dev eth1");
+        time::pause();
+        time::advance(Duration::from_mins(1)).await;
+        time::resume();
+        assert_eq!(subject.event().await, Event::RoutesChanged);
+        assert_eq!(subject.next_hop("10.9.0.1").await, VIA_FAR);
     });
 }
 
@@ -493,8 +512,8 @@ fn interfaces_are_listed_as_they_are() {
         let interfaces = interfaces().await.unwrap();
 
         let eth0 = interfaces.by_name("eth0").unwrap();
-        assert_eq!(eth0.index, lab.via_near().interface);
-        assert_eq!(eth0.mac, Some(lab.via_near().source));
+        assert_eq!(eth0.index, VIA_NEAR.interface);
+        assert_eq!(eth0.mac, Some(VIA_NEAR.source));
         assert_eq!(eth0.mtu, 1_400);
         assert!(eth0.up);
         assert_eq!(interfaces.by_index(eth0.index), Some(eth0));

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use balancer_common::abi::Mac;
-use futures_util::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, future};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -44,6 +44,9 @@ const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Ipv6Rule,
 ];
 
+/// Questions for routes that are asked at once. Each has its answer in the socket's buffer, which must hold them all.
+const QUESTIONS: usize = 32;
+
 /// A socket for questions and their answers. It is apart from the notifications, which may overrun their socket and
 /// take answers with them.
 pub(super) struct Kernel {
@@ -61,19 +64,13 @@ impl Kernel {
         })
     }
 
-    /// Asks for the route that a packet from this host to `destination` takes.
-    pub(super) async fn route(&self, destination: IpAddr) -> anyhow::Result<Route> {
-        let prefix = IpNet::from(destination);
-        let request = RouteMessageBuilder::<IpAddr>::new()
-            .destination_prefix(prefix.addr(), prefix.prefix_len())?
-            .build();
-        let mut answers = pin!(self.handle.route().get(request).execute());
-        match answers.next().await {
-            Some(Ok(message)) => Ok(route(&message)),
-            Some(Err(rtnetlink::Error::NetlinkError(error))) => Ok(refusal(&error)),
-            Some(Err(error)) => Err(error).with_context(|| format!("cannot look up the route to {destination}")),
-            None => bail!("the kernel has not answered the question for the route to {destination}"),
-        }
+    /// Asks for the routes that packets from this host to each of `destinations` take.
+    pub(super) async fn routes(&self, destinations: Vec<IpAddr>) -> anyhow::Result<Vec<(IpAddr, Route)>> {
+        stream::iter(destinations)
+            .map(|destination| look_up(self.handle.clone(), destination))
+            .buffer_unordered(QUESTIONS)
+            .try_collect()
+            .await
     }
 
     /// Asks for every interface.
@@ -116,6 +113,20 @@ impl Kernel {
                 .push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
         }
         request.execute().await
+    }
+}
+
+async fn look_up(handle: Handle, destination: IpAddr) -> anyhow::Result<(IpAddr, Route)> {
+    let prefix = IpNet::from(destination);
+    let request = RouteMessageBuilder::<IpAddr>::new()
+        .destination_prefix(prefix.addr(), prefix.prefix_len())?
+        .build();
+    let mut answers = pin!(handle.route().get(request).execute());
+    match answers.next().await {
+        Some(Ok(message)) => Ok((destination, route(&message))),
+        Some(Err(rtnetlink::Error::NetlinkError(error))) => Ok((destination, refusal(&error))),
+        Some(Err(error)) => Err(error).with_context(|| format!("cannot look up the route to {destination}")),
+        None => bail!("the kernel has not answered the question for the route to {destination}"),
     }
 }
 
@@ -323,4 +334,130 @@ fn prefix(message: &RouteMessage) -> Option<IpNet> {
         _ => return None,
     };
     IpNet::new(address, message.header.destination_prefix_length).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::route::RouteLwEnCapType;
+    use rtnetlink::packet_core::NetlinkHeader;
+
+    use super::*;
+
+    fn told(message: RouteNetlinkMessage) -> Option<Notification> {
+        let payload = NetlinkPayload::InnerMessage(message);
+        notification(NetlinkMessage::new(NetlinkHeader::default(), payload))
+    }
+
+    fn neighbor_message(state: NeighbourState, flags: NeighbourFlags) -> NeighbourMessage {
+        let mut message = NeighbourMessage::default();
+        message.header.ifindex = 2;
+        message.header.state = state;
+        message.header.flags = flags;
+        message.attributes = vec![
+            NeighbourAttribute::Destination(Ipv4Addr::new(10, 0, 0, 11).into()),
+            NeighbourAttribute::LinkLayerAddress(vec![2, 0, 0, 0, 0, 2]),
+        ];
+        message
+    }
+
+    fn route_message(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.header.kind = kind;
+        message.attributes = attributes;
+        message
+    }
+
+    #[test]
+    fn an_interface_that_leaves_a_bridge_has_not_gone() {
+        let mut message = LinkMessage::default();
+        message.header.index = 2;
+        assert!(matches!(
+            told(RouteNetlinkMessage::DelLink(message.clone())),
+            Some(Notification::InterfaceGone(2))
+        ));
+        message.header.interface_family = AddressFamily::Bridge;
+        assert!(told(RouteNetlinkMessage::DelLink(message.clone())).is_none());
+        assert!(told(RouteNetlinkMessage::NewLink(message)).is_none());
+    }
+
+    #[test]
+    fn an_interface_is_up_only_with_a_carrier() {
+        for (flags, up) in [
+            (LinkFlags::Up | LinkFlags::LowerUp, true),
+            (LinkFlags::Up, false),
+            (LinkFlags::LowerUp, false),
+        ] {
+            let mut message = LinkMessage::default();
+            message.header.flags = flags;
+            assert_eq!(interface(&message).map(|interface| interface.up), Some(up), "{flags}");
+        }
+    }
+
+    #[test]
+    fn a_mac_counts_in_the_states_in_which_the_kernel_uses_it() {
+        let known = Resolution::Known([2, 0, 0, 0, 0, 2]);
+        for (state, resolution, kept) in [
+            (NeighbourState::Permanent, known, true),
+            (NeighbourState::Noarp, known, true),
+            (NeighbourState::Reachable, known, false),
+            (NeighbourState::Probe, known, false),
+            (NeighbourState::Stale, known, false),
+            (NeighbourState::Delay, known, false),
+            (NeighbourState::Failed, Resolution::Failed, false),
+            (NeighbourState::Incomplete, Resolution::Pending, false),
+            (NeighbourState::None, Resolution::Pending, false),
+        ] {
+            let message = neighbor_message(state, NeighbourFlags::empty());
+            assert_eq!(entry(&message), Some(Entry { resolution, kept }), "{state}");
+            let learned = neighbor_message(state, NeighbourFlags::ExtLearned);
+            assert_eq!(entry(&learned), Some(Entry { resolution, kept: true }), "{state}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_neighbor_is_not_taken_for_one() {
+        let proxy = neighbor_message(NeighbourState::Reachable, NeighbourFlags::Proxy);
+        let mut bridged = neighbor_message(NeighbourState::Reachable, NeighbourFlags::empty());
+        bridged.attributes.remove(0);
+        for message in [proxy, bridged] {
+            assert!(told(RouteNetlinkMessage::NewNeighbour(message.clone())).is_none());
+            assert!(told(RouteNetlinkMessage::DelNeighbour(message)).is_none());
+        }
+    }
+
+    #[test]
+    fn the_way_out_is_read_from_a_route() {
+        let oif = RouteAttribute::Oif(2);
+        let v4 = Ipv4Addr::new(10, 0, 0, 1);
+        let v6: Ipv6Addr = "fe80::1".parse().unwrap();
+        let out = |gateway| Route::Unicast { interface: 2, gateway };
+        let encapsulation = RouteAttribute::EncapType(RouteLwEnCapType::Mpls);
+        for (attributes, expected) in [
+            (vec![oif.clone()], out(None)),
+            (
+                vec![oif.clone(), RouteAttribute::Gateway(v4.into())],
+                out(Some(v4.into())),
+            ),
+            (
+                vec![oif.clone(), RouteAttribute::Gateway(v6.into())],
+                out(Some(v6.into())),
+            ),
+            (vec![RouteAttribute::Via(v6.into()), oif.clone()], out(Some(v6.into()))),
+            (vec![oif, encapsulation], Route::Encapsulating),
+            (vec![], Route::Missing),
+        ] {
+            let message = route_message(RouteType::Unicast, attributes);
+            assert_eq!(route(&message), expected, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn a_default_route_concerns_its_whole_family() {
+        for (family, expected) in [(AddressFamily::Inet, "0.0.0.0/0"), (AddressFamily::Inet6, "::/0")] {
+            let mut message = route_message(RouteType::Unicast, vec![RouteAttribute::Oif(2)]);
+            message.header.address_family = family;
+            assert_eq!(prefix(&message), Some(expected.parse().unwrap()));
+        }
+    }
 }

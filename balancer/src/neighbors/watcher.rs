@@ -114,11 +114,12 @@ impl Watcher {
     async fn watch(&mut self) -> anyhow::Result<()> {
         let wanted = self.destinations.borrow_and_update().clone();
         self.watched.retain(|destination, _| wanted.contains(destination));
-        for destination in wanted {
-            if !self.watched.contains_key(&destination) {
-                let route = self.kernel.route(destination).await?;
-                self.watched.insert(destination, Watched { route, reported: None });
-            }
+        let added = wanted
+            .into_iter()
+            .filter(|destination| !self.watched.contains_key(destination))
+            .collect();
+        for (destination, route) in self.kernel.routes(added).await? {
+            self.watched.insert(destination, Watched { route, reported: None });
         }
         self.settle().await
     }
@@ -186,18 +187,22 @@ impl Watcher {
 
     /// Draws the conclusions: asks for the routes that are stale, and reports.
     async fn conclude(&mut self, change: Change, stale: &Stale) -> anyhow::Result<()> {
-        let mut void = change == Change::Void;
-        for (&destination, watched) in &mut self.watched {
-            if stale.covers(destination) {
-                let route = self.kernel.route(destination).await?;
-                void |= route != watched.route;
+        if change == Change::Void {
+            self.emit(Event::RoutesChanged).await;
+        }
+        let covered = self.watched.keys().copied();
+        let covered = covered.filter(|&destination| stale.covers(destination)).collect();
+        let mut rerouted = false;
+        for (destination, route) in self.kernel.routes(covered).await? {
+            if let Some(watched) = self.watched.get_mut(&destination) {
+                rerouted |= route != watched.route;
                 watched.route = route;
             }
         }
-        if void {
+        if rerouted && change != Change::Void {
             self.emit(Event::RoutesChanged).await;
         }
-        if void || change == Change::News {
+        if rerouted || change != Change::Nothing {
             self.settle().await?;
         }
         Ok(())

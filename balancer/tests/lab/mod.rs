@@ -19,6 +19,20 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 /// that those do not stand in for notifications.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// The next hop of what the near neighbour answers for.
+pub(crate) const VIA_NEAR: NextHop = NextHop {
+    interface: 10,
+    destination: [2, 0, 0, 0, 1, 2],
+    source: [2, 0, 0, 0, 1, 1],
+};
+
+/// The next hop of what the far neighbour answers for.
+pub(crate) const VIA_FAR: NextHop = NextHop {
+    interface: 20,
+    destination: [2, 0, 0, 0, 2, 2],
+    source: [2, 0, 0, 0, 2, 1],
+};
+
 /// The hosts, as drawn in the test that uses them.
 pub(crate) struct Lab {
     pub(crate) host: Namespace,
@@ -64,26 +78,6 @@ impl Lab {
         }
         lab
     }
-
-    /// The next hop of what the near neighbour answers for.
-    #[expect(clippy::unused_self, reason = "it is this lab's")]
-    pub(crate) fn via_near(&self) -> NextHop {
-        NextHop {
-            interface: 10,
-            destination: [2, 0, 0, 0, 1, 2],
-            source: [2, 0, 0, 0, 1, 1],
-        }
-    }
-
-    /// The next hop of what the far neighbour answers for.
-    #[expect(clippy::unused_self, reason = "it is this lab's")]
-    pub(crate) fn via_far(&self) -> NextHop {
-        NextHop {
-            interface: 20,
-            destination: [2, 0, 0, 0, 2, 2],
-            source: [2, 0, 0, 0, 2, 1],
-        }
-    }
 }
 
 /// A network namespace, deleted when dropped.
@@ -107,9 +101,9 @@ impl Namespace {
         ip(&own.into_iter().chain(arguments.split(' ')).collect::<Vec<_>>(), "")
     }
 
-    /// Runs `ip` here once for many commands, one a line.
-    pub(crate) fn ip_batch(&self, commands: &str) {
-        ip(&["-netns", &self.name, "-batch", "-"], commands);
+    /// Runs `ip` here once for many commands.
+    pub(crate) fn ip_batch(&self, commands: &[String]) {
+        ip(&["-netns", &self.name, "-batch", "-"], &commands.join("\n"));
     }
 
     /// Sets a kernel parameter, named by its path.

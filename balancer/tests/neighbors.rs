@@ -93,7 +93,7 @@ fn address(text: &str) -> IpAddr {
 
 #[test]
 fn a_destination_on_the_link_is_its_own_next_hop() {
-    Lab::run(async |lab| {
+    Lab::run(async |_| {
         for (destination, expected) in [("10.1.0.2", VIA_NEAR), ("fd02::2", VIA_FAR)] {
             let mut subject = Subject::watching(&[destination]).await;
             assert_eq!(subject.next_hop(destination).await, expected, "{destination}");
@@ -299,7 +299,7 @@ fn a_neighbor_that_does_not_answer_is_reported_and_found_when_it_appears() {
 
 #[test]
 fn every_newly_watched_destination_is_reported_and_no_other() {
-    Lab::run(async |lab| {
+    Lab::run(async |_| {
         let mut subject = Subject::watching(&["10.1.0.2"]).await;
         assert_eq!(subject.next_hop("10.1.0.2").await, VIA_NEAR);
 
@@ -362,7 +362,7 @@ fn entries_that_someone_else_keeps_are_used_and_left_as_they_are() {
 
 #[test]
 fn a_neighbor_is_resolved_on_request() {
-    Lab::run(async |lab| {
+    Lab::run(async |_| {
         let subject = Subject::watching(&[]).await;
         let (connection, _handle, mut messages) =
             rtnetlink::new_multicast_connection(&[MulticastGroup::Neigh]).unwrap();

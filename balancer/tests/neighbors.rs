@@ -250,6 +250,8 @@ fn an_interface_with_a_new_mac_is_noticed() {
 #[test]
 fn a_link_that_goes_down_takes_the_next_hop_with_it_and_brings_it_back() {
     Lab::run(async |lab| {
+        // The kernel does not tell of the IPv4 routes that go with a link, but of the IPv6 addresses.
+        lab.host.sysctl("net/ipv6/conf/all/disable_ipv6", "1");
         let mut subject = Subject::watching(&["10.1.0.2"]).await;
         assert_eq!(subject.next_hop("10.1.0.2").await, VIA_NEAR);
 
@@ -291,6 +293,8 @@ fn a_neighbor_that_does_not_answer_is_reported_and_found_when_it_appears() {
                 subject.result(destination).await,
                 Err(Unreachable::Silent { address, interface })
             );
+            // Without the entry the kernel does not ask again by itself. That it has gone is no reason to take hope.
+            lab.host.ip(&format!("neighbor del {destination} dev eth0"));
             lab.near.ip(&format!("address add {destination} dev eth0"));
             assert_eq!(subject.result(destination).await, Ok(VIA_NEAR));
         }

@@ -118,7 +118,7 @@ impl Namespace {
                 ("retrans_time_ms", "50"),
                 ("mcast_solicit", "1"),
                 ("ucast_solicit", "1"),
-                ("delay_first_probe_time", "1"),
+                ("delay_first_probe_time", "0"),
                 ("base_reachable_time_ms", "100"),
             ] {
                 self.sysctl(&format!("net/{family}/neigh/eth0/{parameter}"), value);

@@ -2,6 +2,8 @@
 
 mod headers;
 mod parse;
+#[cfg(test)]
+pub(crate) mod samples;
 
 pub use headers::{EtherType, Ethernet, Ipv6Extension, Tcp, Vlan, Wire};
 pub use parse::{Family, Headers, Ports, Unparsed, parse};
@@ -37,5 +39,40 @@ impl Packet for [u8] {
         let bytes = self.get_mut(offset..)?.get_mut(..size_of::<T>())?;
         // SAFETY: as in `view`; the exclusive borrow of the slice is passed on.
         Some(unsafe { &mut *bytes.as_mut_ptr().cast::<T>() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_viewed_within_its_bounds_only() {
+        let mut bytes = [0_u8, 1, 2, 3, 4];
+        let packet = bytes.as_mut_slice();
+        assert_eq!(packet.view::<[u8; 2]>(0), Some(&[0, 1]));
+        assert_eq!(packet.view::<[u8; 2]>(3), Some(&[3, 4]));
+        assert_eq!(packet.view::<[u8; 0]>(5), Some(&[]));
+        for offset in [4, 5, 6, usize::MAX - 1, usize::MAX] {
+            assert_eq!(packet.view::<[u8; 2]>(offset), None, "{offset}");
+            assert_eq!(packet.view_mut::<[u8; 2]>(offset), None, "{offset}");
+        }
+        assert!(packet.has(5));
+        assert!(!packet.has(6));
+
+        *packet.view_mut::<[u8; 2]>(3).unwrap() = [8, 9];
+        assert_eq!(bytes, [0, 1, 2, 8, 9]);
+    }
+
+    #[test]
+    fn headers_are_viewed_at_any_address() {
+        let bytes: [u8; 32] = core::array::from_fn(|index| index as u8);
+        for offset in 0..8 {
+            let header = bytes.view::<Tcp>(offset).unwrap();
+            let first = offset as u8;
+            assert_eq!(header.source, [first, first + 1]);
+            assert_eq!(header.checksum, [first + 16, first + 17]);
+            assert_eq!(header.urgent, [first + 18, first + 19]);
+        }
     }
 }

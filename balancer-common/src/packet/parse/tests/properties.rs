@@ -1,0 +1,189 @@
+//! What holds for any bytes, with `etherparse` as the judge of what they are.
+
+use core::net::IpAddr;
+
+use etherparse::{LinkExtSlice, NetSlice, SlicedPacket, TransportSlice, ether_type};
+use proptest::{collection::vec, prelude::*, sample::Index};
+
+use crate::packet::{parse::*, samples::samples};
+
+/// What `etherparse` finds in a frame that it takes for a TCP segment or a UDP datagram.
+fn judged(frame: &[u8]) -> Option<Headers> {
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let (protocol, source_port, destination_port, transport) = match packet.transport.as_ref()? {
+        TransportSlice::Tcp(tcp) => (6, tcp.source_port(), tcp.destination_port(), tcp.slice()),
+        TransportSlice::Udp(udp) => (17, udp.source_port(), udp.destination_port(), udp.slice()),
+        _ => return None,
+    };
+    let offset = |part: &[u8]| u16::try_from(part.as_ptr().addr() - frame.as_ptr().addr()).unwrap();
+    let (family, source, destination, header, length, ttl) = match packet.net.as_ref()? {
+        NetSlice::Ipv4(ip) => {
+            let header = ip.header();
+            let (source, destination) = (IpAddr::V4(header.source_addr()), IpAddr::V4(header.destination_addr()));
+            let length = u32::from(header.total_len());
+            (Family::V4, source, destination, header.slice(), length, header.ttl())
+        }
+        NetSlice::Ipv6(ip) => {
+            let header = ip.header();
+            let (source, destination) = (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()));
+            let length = 40 + u32::from(header.payload_length());
+            (
+                Family::V6,
+                source,
+                destination,
+                header.slice(),
+                length,
+                header.hop_limit(),
+            )
+        }
+        NetSlice::Arp(_) => return None,
+    };
+    Some(Headers {
+        source: source.into(),
+        destination: destination.into(),
+        ports: Ports {
+            source: source_port.to_be_bytes(),
+            destination: destination_port.to_be_bytes(),
+        },
+        length,
+        network: offset(header),
+        transport: offset(transport),
+        family,
+        protocol,
+        ttl,
+    })
+}
+
+/// Whether a packet that `etherparse` takes for a TCP segment or a UDP datagram is one that the parser has to refuse.
+fn refusable(frame: &[u8]) -> bool {
+    let packet = SlicedPacket::from_ethernet(frame).unwrap();
+    let tag = |extension: &LinkExtSlice<'_>| match extension {
+        LinkExtSlice::Vlan(_) => true,
+        LinkExtSlice::Macsec(_) => false,
+    };
+    let link = frame[0] & 1 != 0
+        || packet.link_exts.len() > 2
+        || !packet.link_exts.iter().all(tag)
+        || frame[12..].chunks(4).take(packet.link_exts.len()).any(|tag| {
+            let old: [u8; 2] = ether_type::VLAN_DOUBLE_TAGGED_FRAME.0.to_be_bytes();
+            tag.starts_with(&old)
+        });
+    let network = match packet.net.unwrap() {
+        NetSlice::Ipv4(ip) => {
+            let source = ip.header().source_addr();
+            let martian =
+                source.octets()[0] == 0 || source.is_loopback() || source.is_multicast() || source.is_broadcast();
+            martian || ip.extensions().auth.is_some()
+        }
+        NetSlice::Ipv6(ip) => {
+            let (source, destination) = (ip.header().source_addr(), ip.header().destination_addr());
+            let martian = source.octets()[..8] == [0; 8] || source.is_multicast() || source.is_unicast_link_local();
+            let mut extensions = ip.extensions().clone().into_iter();
+            let routed = extensions.any(|extension| match extension {
+                etherparse::Ipv6ExtensionSlice::Routing(routing) => routing.payload()[1] != 0,
+                _ => false,
+            });
+            martian
+                || destination.to_ipv4_mapped().is_some()
+                || routed
+                || ip.extensions().clone().into_iter().count() > 6
+                || ip.header().payload_length() == 0
+        }
+        NetSlice::Arp(_) => true,
+    };
+    let transport = match packet.transport.unwrap() {
+        TransportSlice::Udp(udp) => udp.length() == 0,
+        _ => false,
+    };
+    link || network || transport
+}
+
+/// What the parser says of a frame is true, and it accepts exactly what it should.
+fn check(frame: &[u8]) -> Result<(), TestCaseError> {
+    match (parse(frame), judged(frame)) {
+        (Ok(found), judged) => {
+            prop_assert_eq!(Some(found), judged);
+            prop_assert!(!refusable(frame));
+            let (network, transport) = (usize::from(found.network), usize::from(found.transport));
+            let end = network + found.length as usize;
+            prop_assert!(network >= 14);
+            prop_assert!(transport >= network + 20);
+            prop_assert!(end <= frame.len());
+            let header_len = if found.protocol == protocol::TCP { 20 } else { 8 };
+            prop_assert!(transport + header_len <= end);
+            prop_assert_eq!(&frame[transport..transport + 2], &found.ports.source);
+            prop_assert_eq!(&frame[transport + 2..transport + 4], &found.ports.destination);
+            prop_assert_eq!(found.family == Family::V4, found.source.is_v4());
+            prop_assert_eq!(found.family == Family::V4, found.destination.is_v4());
+        }
+        (Err(_), None) => {}
+        (Err(unparsed), Some(judged)) => prop_assert!(refusable(frame), "{unparsed:?} {judged:?}"),
+    }
+    Ok(())
+}
+
+/// Bytes that mean something to a parser: versions and lengths, protocols, extension headers.
+const TELLING: [u8; 16] = [0, 1, 2, 4, 6, 17, 43, 44, 51, 60, 0x40, 0x45, 0x50, 0x60, 0x81, 0xff];
+
+/// Any byte, and more often than not a telling one.
+fn byte() -> impl Strategy<Value = u8> {
+    any::<u16>().prop_map(|choice| {
+        let [byte, choice] = choice.to_be_bytes();
+        TELLING.get(usize::from(choice % 24)).copied().unwrap_or(byte)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_048))]
+
+    #[test]
+    fn valid_packets_are_parsed_with_or_without_padding(sample in samples(), padding in vec(any::<u8>(), 0..64)) {
+        let frame = [sample.frame(), padding].concat();
+        prop_assert_eq!(parse(frame.as_slice()), Ok(sample.headers()));
+        check(&frame)?;
+    }
+
+    #[test]
+    fn any_bytes_are_safe_to_parse(frame in vec(any::<u8>(), 0..256)) {
+        check(&frame)?;
+    }
+
+    #[test]
+    fn any_bytes_behind_an_ethernet_header_are_safe_to_parse(
+        ether_type in prop_oneof![Just(Ethernet::IPV4), Just(Ethernet::IPV6), Just(Ethernet::VLAN)],
+        packet in vec(byte(), 0..128),
+    ) {
+        check(&[[2; 12].as_slice(), &ether_type, &packet].concat())?;
+    }
+
+    #[test]
+    fn spoiled_packets_are_safe_to_parse(
+        sample in samples(),
+        changes in vec((any::<Index>(), byte()), 1..6),
+        cut in proptest::option::of(any::<Index>()),
+    ) {
+        let mut frame = sample.frame();
+        for (index, byte) in changes {
+            *index.get_mut(&mut frame) = byte;
+        }
+        if let Some(cut) = cut {
+            frame.truncate(cut.index(frame.len()));
+        }
+        check(&frame)?;
+    }
+
+    #[test]
+    fn spoiled_headers_are_safe_to_parse(
+        sample in samples(),
+        changes in vec((0..64_usize, byte()), 1..6),
+    ) {
+        let mut frame = sample.frame();
+        let network = sample.network();
+        for (offset, byte) in changes {
+            if let Some(target) = frame.get_mut(network + offset) {
+                *target = byte;
+            }
+        }
+        check(&frame)?;
+    }
+}

@@ -22,7 +22,8 @@ pub enum End {
 }
 
 /// Replaces address and port of one end, which stays in its family, and counts the packet's TTL or hop limit down by
-/// one as a router does (RFC 1812, 5.3.1; RFC 8200, 3). The caller has seen to it that the TTL is above one.
+/// one as a router does (RFC 1812, 5.3.1; RFC 8200, 3). The caller has seen to it that the TTL is above one. A checksum
+/// that was wrong stays wrong, so that the receiver refuses the packet.
 ///
 /// `None` means that the packet no longer holds the headers that were parsed; nothing has then been sent, and the
 /// packet must not be.
@@ -89,3 +90,6 @@ pub fn address_frame<P: Packet + ?Sized>(packet: &mut P, next_hop: &NextHop) -> 
     header.source = next_hop.source;
     Some(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,17 @@
 //! IP addresses as both sides store and compare them.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::{
+    cmp::Ordering,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 /// An IPv4 or IPv6 address: 16 bytes in network order, IPv4 in its IPv4-mapped form (RFC 4291, 2.5.5.2).
 ///
 /// The bytes live in two words so that the XDP program compares and hashes eight at a time; the words
-/// hold the bytes as they lie in memory, so they have no meaning as numbers.
+/// hold the bytes as they lie in memory, so they have no meaning as numbers. Addresses are ordered by their bytes, IPv4
+/// among the rest in its mapped form.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Address {
     words: [u64; 2],
 }
@@ -91,6 +95,18 @@ impl From<Address> for IpAddr {
     }
 }
 
+impl Ord for Address {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.octets().cmp(&other.octets())
+    }
+}
+
+impl PartialOrd for Address {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl core::fmt::Debug for Address {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         core::fmt::Display::fmt(&IpAddr::from(*self), f)
@@ -118,5 +134,37 @@ mod tests {
             [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 10]
         );
         assert_eq!(address.v4_octets(), [192, 0, 2, 10]);
+
+        let octets = core::array::from_fn(|index| index as u8);
+        assert_eq!(Address::v6(octets).octets(), octets);
+    }
+
+    #[test]
+    fn only_mapped_addresses_are_ipv4() {
+        // Each differs from 192.0.2.10 in its mapped form by one bit in front of the four bytes.
+        let mapped = Address::v4([192, 0, 2, 10]).octets();
+        assert!(Address::v6(mapped).is_v4());
+        for bit in 0..96 {
+            let mut octets = mapped;
+            octets[bit / 8] ^= 1 << (bit % 8);
+            assert!(!Address::v6(octets).is_v4(), "{octets:x?}");
+        }
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_bytes() {
+        let texts = [
+            "::",
+            "::1",
+            "9.0.0.0",
+            "10.0.0.1",
+            "10.0.1.0",
+            "64:ff9b::1",
+            "2001:db8::1",
+            "2001:db8::100",
+            "ff02::1",
+        ];
+        let addresses = texts.map(|text| Address::from(text.parse::<IpAddr>().unwrap()));
+        assert!(addresses.is_sorted_by(|one, next| one < next), "{addresses:?}");
     }
 }

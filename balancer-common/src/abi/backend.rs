@@ -14,6 +14,15 @@ pub struct NextHop {
     pub source: Mac,
 }
 
+record!(
+    NextHop {
+        interface,
+        destination,
+        source
+    },
+    16
+);
+
 impl NextHop {
     /// Whether packets can be sent there.
     #[inline(always)]
@@ -68,7 +77,19 @@ pub struct Backend {
     /// Always zero.
     pub _padding: [u8; 19],
 }
-record!(Backend, 64);
+record!(
+    Backend {
+        address,
+        service,
+        incarnation,
+        next_hop,
+        port,
+        reply_port,
+        flags,
+        _padding
+    },
+    64
+);
 
 impl Backend {
     /// The record of an index that no backend has.
@@ -86,4 +107,30 @@ impl Backend {
         flags: BackendFlags(0),
         _padding: [0; 19],
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vacant_backend_may_have_nothing() {
+        assert!(!Backend::VACANT.next_hop.is_known());
+        assert!(!Backend::VACANT.flags.contains(BackendFlags::KEEPS_FLOWS));
+        assert!(!Backend::VACANT.flags.contains(BackendFlags::SHARED_ENDPOINT));
+        assert_eq!(Backend::VACANT.next_hop, NextHop::default());
+    }
+
+    #[test]
+    fn flags_are_told_apart() {
+        let (keeps, shared) = (BackendFlags::KEEPS_FLOWS, BackendFlags::SHARED_ENDPOINT);
+        let none = BackendFlags::default();
+        assert!(keeps.with(shared).contains(keeps));
+        assert!(keeps.with(shared).contains(shared));
+        assert!(keeps.with(shared).contains(keeps.with(shared)));
+        assert!(!keeps.contains(shared));
+        assert!(!keeps.contains(keeps.with(shared)));
+        assert_eq!(keeps.with(none), keeps);
+        assert!(none.contains(none));
+    }
 }

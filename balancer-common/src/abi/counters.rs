@@ -18,7 +18,16 @@ pub struct Traffic {
     /// Bytes returned to clients.
     pub reply_bytes: u64,
 }
-record!(Traffic, 40);
+record!(
+    Traffic {
+        packets,
+        bytes,
+        new_flows,
+        reply_packets,
+        reply_bytes
+    },
+    40
+);
 
 impl Traffic {
     /// Counts a packet of `length` bytes from a client.
@@ -53,5 +62,41 @@ impl core::iter::Sum for Traffic {
             sum += one;
             sum
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_and_replies_are_counted_apart() {
+        let mut traffic = Traffic::default();
+        traffic.add_packet(60, true);
+        traffic.add_packet(1_500, false);
+        traffic.add_reply(40);
+        assert_eq!(
+            traffic,
+            Traffic {
+                packets: 2,
+                bytes: 1_560,
+                new_flows: 1,
+                reply_packets: 1,
+                reply_bytes: 40,
+            }
+        );
+    }
+
+    #[test]
+    fn the_sum_over_the_cpus_has_each_field_of_each() {
+        let cpu = |base| Traffic {
+            packets: base,
+            bytes: base * 10,
+            new_flows: base * 100,
+            reply_packets: base * 1_000,
+            reply_bytes: base * 10_000,
+        };
+        assert_eq!([1, 2, 4].map(cpu).into_iter().sum::<Traffic>(), cpu(7));
+        assert_eq!(core::iter::empty().sum::<Traffic>(), Traffic::default());
     }
 }

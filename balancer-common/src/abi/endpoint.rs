@@ -68,7 +68,14 @@ pub struct Endpoint {
     selector: u32,
     target: u32,
 }
-record!(Endpoint, 24);
+record!(
+    Endpoint {
+        address,
+        selector,
+        target
+    },
+    24
+);
 
 impl Endpoint {
     /// The entry that maps `key` to the service or backend index `target`.
@@ -109,6 +116,55 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::{ANY_PORT, protocol};
+
+    const ADDRESS: Address = Address::v4([192, 0, 2, 10]);
+
+    /// Keys each of which differs from the first in one thing.
+    fn keys() -> [EndpointKey; 8] {
+        let port = 443_u16.to_be_bytes();
+        [
+            EndpointKey::new(Role::Service, ADDRESS, port, protocol::TCP),
+            EndpointKey::new(Role::Backend, ADDRESS, port, protocol::TCP),
+            EndpointKey::new(Role::Service, Address::v4([192, 0, 2, 11]), port, protocol::TCP),
+            EndpointKey::new(Role::Service, Address::v6([0; 16]), port, protocol::TCP),
+            EndpointKey::new(Role::Service, ADDRESS, [port[1], port[0]], protocol::TCP),
+            EndpointKey::new(Role::Service, ADDRESS, ANY_PORT, protocol::TCP),
+            EndpointKey::new(Role::Service, ADDRESS, port, protocol::UDP),
+            EndpointKey::vip(ADDRESS),
+        ]
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_own_key_only() {
+        for (index, key) in keys().iter().enumerate() {
+            let endpoint = Endpoint::new(*key, 7);
+            assert_eq!(endpoint.key(), Some(*key));
+            for (other_index, other) in keys().iter().enumerate() {
+                let expected = (index == other_index).then_some(7);
+                assert_eq!(endpoint.target_of(other), expected, "{key:?} {other:?}");
+                assert_eq!(key.hash() == other.hash(), index == other_index, "{key:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_entry_is_found_by_no_key() {
+        let empty = Endpoint::default();
+        assert_eq!(empty.key(), None);
+        for role in [Role::Service, Role::Backend, Role::Vip] {
+            let least = EndpointKey::new(role, Address::UNSPECIFIED, ANY_PORT, 0);
+            assert_eq!(empty.target_of(&least), None, "{role:?}");
+            assert_eq!(Endpoint::new(least, 0).key(), Some(least));
+        }
+    }
+
+    #[test]
+    fn a_key_gives_its_port_back() {
+        let key = EndpointKey::new(Role::Backend, ADDRESS, [0x12, 0x34], protocol::UDP);
+        assert_eq!(key.port(), [0x12, 0x34]);
+        assert_eq!(EndpointKey::vip(ADDRESS).port(), ANY_PORT);
+    }
 
     #[test]
     fn a_vacated_entry_keeps_nothing_but_its_target() {

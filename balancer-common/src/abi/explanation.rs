@@ -42,7 +42,15 @@ pub struct Explanation {
     /// The slot of the Maglev table that the client's hash falls on.
     pub slot: u32,
 }
-record!(Explanation, 16);
+record!(
+    Explanation {
+        reason,
+        service,
+        backend,
+        slot
+    },
+    16
+);
 
 impl Explanation {
     /// Bytes of the record.
@@ -72,5 +80,50 @@ impl Explanation {
             backend: u32::from_ne_bytes(backend),
             slot: u32::from_ne_bytes(slot),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_what_its_number_says() {
+        for reason in [Reason::NoService, Reason::Flow, Reason::Maglev, Reason::NoBackend] {
+            assert_eq!(Reason::from_u32(reason as u32), Some(reason));
+        }
+        assert_eq!(Reason::from_u32(4), None);
+        assert_eq!(Reason::from_u32(u32::MAX), None);
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_record() {
+        let explanation = Explanation {
+            reason: Reason::Maglev as u32,
+            service: 0x0102_0304,
+            backend: u32::MAX,
+            slot: 65_536,
+        };
+        let bytes = explanation.to_bytes();
+        let words = [2_u32, 0x0102_0304, u32::MAX, 65_536].map(u32::to_ne_bytes);
+        assert_eq!(bytes, *words.as_flattened());
+        assert_eq!(Explanation::from_bytes(&bytes), Some(explanation));
+    }
+
+    #[test]
+    fn what_follows_the_record_does_not_matter_and_too_little_is_none() {
+        let bytes = [7; Explanation::LEN + 1];
+        assert_eq!(
+            Explanation::from_bytes(&bytes),
+            Explanation::from_bytes(&bytes[..Explanation::LEN])
+        );
+        for length in 0..Explanation::LEN {
+            assert_eq!(Explanation::from_bytes(&bytes[..length]), None, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn nothing_known_is_no_service() {
+        assert_eq!(Reason::from_u32(Explanation::default().reason), Some(Reason::NoService));
     }
 }

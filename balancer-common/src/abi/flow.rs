@@ -15,7 +15,15 @@ pub struct FlowKey {
     /// The port of the VIP that the client talks to, network order.
     pub service_port: Port,
 }
-record!(FlowKey, 24);
+record!(
+    FlowKey {
+        client,
+        service,
+        client_port,
+        service_port
+    },
+    24
+);
 
 /// Where a flow goes.
 #[repr(C)]
@@ -26,7 +34,7 @@ pub struct Flow {
     /// The [incarnation](super::Backend::incarnation) of the index that is meant.
     pub incarnation: u32,
 }
-record!(Flow, 8);
+record!(Flow { backend, incarnation }, 8);
 
 /// What a reply is recognised by where the backend's address and port do not tell which service port it belongs to.
 #[repr(C)]
@@ -43,7 +51,16 @@ pub struct ReverseKey {
     /// The IP protocol number.
     pub protocol: u32,
 }
-record!(ReverseKey, 40);
+record!(
+    ReverseKey {
+        client,
+        backend,
+        client_port,
+        backend_port,
+        protocol
+    },
+    40
+);
 
 /// The service port that a reply came from.
 #[repr(C)]
@@ -56,4 +73,11 @@ pub struct ReverseFlow {
     /// Always zero.
     pub _padding: [u8; 2],
 }
-record!(ReverseFlow, 8);
+record!(
+    ReverseFlow {
+        service,
+        service_port,
+        _padding
+    },
+    8
+);

@@ -47,18 +47,30 @@ pub mod protocol {
     pub const UDP: u8 = 17;
 }
 
-/// Declares that a record may cross the map boundary, after the compiler has checked its size.
+/// Declares that a record may cross the map boundary, after the compiler has checked its size and that its fields fill
+/// it.
 macro_rules! record {
-    ($type:ty, $size:expr) => {
-        const _: () = assert!(
-            size_of::<$type>() == $size,
-            "the record has changed its size: raise abi::VERSION"
-        );
+    ($type:ident { $($field:ident),+ }, $size:literal) => {
+        const _: () = {
+            assert!(
+                size_of::<$type>() == $size,
+                "the record has changed its size: raise abi::VERSION"
+            );
+            assert!(
+                0 $(+ crate::abi::size_of_field(|$type { $field: field, .. }| field))+ == $size,
+                "the record has bytes that belong to no field: declare them as padding"
+            );
+        };
 
-        // SAFETY: the record is `repr(C)`, holds integers and arrays of them only, and the assertion above together
-        // with its declared padding fields leaves no byte undefined.
+        // SAFETY: the record is `repr(C)`, holds integers and arrays of them only, and the assertions above leave no
+        // byte of it undefined.
         #[cfg(feature = "user")]
         unsafe impl aya::Pod for $type {}
     };
 }
 pub(crate) use record;
+
+/// Bytes of the field that the function picks.
+const fn size_of_field<Record, Field>(_pick: fn(&Record) -> &Field) -> usize {
+    size_of::<Field>()
+}

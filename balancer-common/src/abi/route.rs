@@ -22,7 +22,18 @@ pub struct Route {
     /// Always zero.
     pub _padding: u32,
 }
-record!(Route, 64);
+record!(
+    Route {
+        destination,
+        source,
+        next_hop,
+        epoch,
+        mtu,
+        ingress,
+        _padding
+    },
+    64
+);
 
 /// Entries of each CPU's route cache.
 pub const ROUTE_CACHE: u32 = 4_096;
@@ -38,4 +49,11 @@ pub struct NeighborRequest {
     /// Always zero.
     pub _padding: u32,
 }
-record!(NeighborRequest, 24);
+record!(
+    NeighborRequest {
+        address,
+        interface,
+        _padding
+    },
+    24
+);

@@ -22,9 +22,18 @@ pub struct Service {
     pub table_size: u32,
     table_class: u8,
     affinity: u8,
-    _reserved: [u8; 38],
+    _reserved: [u8; 42],
 }
-record!(Service, 64);
+record!(
+    Service {
+        vip,
+        table_size,
+        table_class,
+        affinity,
+        _reserved
+    },
+    64
+);
 
 impl Service {
     /// A service with the given VIP whose table of `table_size` slots is kept in the maps of `table_class`.
@@ -34,7 +43,7 @@ impl Service {
             table_size,
             table_class: table_class as u8,
             affinity: affinity as u8,
-            _reserved: [0; 38],
+            _reserved: [0; 42],
         }
     }
 
@@ -50,6 +59,24 @@ impl Service {
         match self.affinity {
             1 => AffinityKind::ClientIp,
             _ => AffinityKind::ClientIpPort,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_gives_back_what_it_was_made_of() {
+        for class in TableClass::ALL {
+            for affinity in [AffinityKind::ClientIpPort, AffinityKind::ClientIp] {
+                let service = Service::new(Address::v4([192, 0, 2, 10]), class, 65_537, affinity);
+                assert_eq!(service.vip, Address::v4([192, 0, 2, 10]));
+                assert_eq!(service.table_size, 65_537);
+                assert_eq!(service.table_class(), class);
+                assert_eq!(service.affinity(), affinity);
+            }
         }
     }
 }

@@ -49,3 +49,34 @@ impl TableClass {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_gets_the_smallest_class_that_has_room() {
+        for (slots, class) in [
+            (0, Some(TableClass::Small)),
+            (1, Some(TableClass::Small)),
+            (SMALL_TABLE, Some(TableClass::Small)),
+            (SMALL_TABLE + 1, Some(TableClass::Medium)),
+            (65_537, Some(TableClass::Medium)),
+            (MEDIUM_TABLE, Some(TableClass::Medium)),
+            (MEDIUM_TABLE + 1, Some(TableClass::Large)),
+            (LARGE_TABLE, Some(TableClass::Large)),
+            (LARGE_TABLE + 1, None),
+            (usize::MAX, None),
+        ] {
+            assert_eq!(TableClass::for_size(slots), class, "{slots} slots");
+        }
+    }
+
+    #[test]
+    fn classes_grow_and_are_what_their_numbers_say() {
+        assert!(TableClass::ALL.is_sorted_by_key(|class| class.capacity()));
+        for class in TableClass::ALL {
+            assert_eq!(TableClass::from_u8(class as u8), class);
+        }
+    }
+}

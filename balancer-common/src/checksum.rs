@@ -157,7 +157,52 @@ mod tests {
         );
     }
 
+    #[test]
+    fn only_zeros_sum_up_to_zero() {
+        assert_eq!(Sum::ZERO.checksum(), [0xff, 0xff]);
+        assert_eq!(Sum::ZERO.add_bytes(&[0; 40]).checksum(), [0xff, 0xff]);
+        for words in 1..40 {
+            assert_eq!(
+                Sum::ZERO.add_bytes(&vec![0xff; words * 2]).checksum(),
+                [0, 0],
+                "{words} words"
+            );
+        }
+    }
+
+    #[test]
+    fn every_carry_is_folded_in() {
+        let most = Address::v6([0xff; 16]);
+        let sum = (0..1_000).fold(Sum::ZERO.add_word([0, 1]), |sum, _| sum.add_address(most));
+        assert_eq!(sum.checksum(), (!1_u16).to_be_bytes());
+    }
+
     proptest! {
+        #[test]
+        fn an_address_counts_as_its_bytes_do(v4 in any::<[u8; 4]>(), v6 in any::<[u8; 16]>()) {
+            let zero = Sum::ZERO;
+            prop_assert_eq!(zero.add_address(Address::v4(v4)).checksum(), zero.add_bytes(&v4).checksum());
+            prop_assert_eq!(zero.add_v4(v4).checksum(), zero.add_bytes(&v4).checksum());
+            prop_assume!(!Address::v6(v6).is_v4());
+            prop_assert_eq!(zero.add_address(Address::v6(v6)).checksum(), zero.add_bytes(&v6).checksum());
+        }
+
+        #[test]
+        fn an_update_between_families_equals_a_new_sum(v4 in any::<[u8; 4]>(), v6 in any::<[u8; 16]>()) {
+            prop_assume!(!Address::v6(v6).is_v4());
+            let sum = |address: &[u8]| Sum::ZERO.add_word([0, 1]).add_bytes(address).checksum();
+            let there = Update::NONE.address(Address::v4(v4), Address::v6(v6));
+            let back = Update::NONE.address(Address::v6(v6), Address::v4(v4));
+            prop_assert_eq!(there.apply(sum(&v4)), sum(&v6));
+            prop_assert_eq!(back.apply(sum(&v6)), sum(&v4));
+        }
+
+        #[test]
+        fn a_udp_checksum_neither_appears_nor_vanishes(old in any::<[u8; 2]>(), removed in any::<[u8; 2]>(), added in any::<[u8; 2]>()) {
+            let new = Update::NONE.word(removed, added).apply_udp(old);
+            prop_assert_eq!(new == [0, 0], old == [0, 0]);
+        }
+
         #[test]
         fn an_update_equals_a_new_sum(
             rest in proptest::collection::vec(any::<u8>(), 0..64),

@@ -134,6 +134,21 @@ mod tests {
     }
 
     #[test]
+    fn scale_gives_every_slot_its_share() {
+        let size = 65_537_u64;
+        // The least hash that falls on a slot.
+        let least = |slot: u64| (slot << 32).div_ceil(size);
+        for slot in 1..size {
+            assert_eq!(u64::from(scale(least(slot) as u32, size as u32)), slot);
+            assert_eq!(u64::from(scale((least(slot) - 1) as u32, size as u32)), slot - 1);
+            assert!(
+                (65_535..=65_536).contains(&(least(slot) - least(slot - 1))),
+                "slot {slot}"
+            );
+        }
+    }
+
+    #[test]
     fn scale_stays_below_its_size() {
         for size in [1, 3, 65_537, u32::MAX] {
             assert_eq!(scale(0, size), 0);

@@ -176,6 +176,21 @@ fn an_extension_header_beyond_the_packet_is_malformed() {
 }
 
 #[test]
+fn a_packet_of_extension_headers_alone_is_foreign() {
+    let sample = Sample::extended(ip_number::IPV6_NO_NEXT_HEADER, all_extensions());
+    let frame = spoiled(&sample, |frame| {
+        frame.truncate(sample.transport());
+        let payload = (frame.len() - sample.network() - 40) as u16;
+        put(
+            frame,
+            sample.network() + ipv6_field::PAYLOAD_LENGTH,
+            payload.to_be_bytes(),
+        );
+    });
+    assert_eq!(parse(frame.as_slice()), FOREIGN);
+}
+
+#[test]
 fn what_only_padding_holds_decides_nothing() {
     // No payload, but padding that would be a fragment, a source route or a foreign protocol.
     let kinds = [

@@ -171,13 +171,25 @@ mod tests {
     }
 
     #[test]
+    fn the_mapped_form_of_an_ipv4_address_is_not_summed_up() {
+        assert_eq!(Sum::ZERO.add_address(Address::v4([0; 4])), Sum::ZERO);
+    }
+
+    #[test]
     fn every_carry_is_folded_in() {
-        let most = Address::v6([0xff; 16]);
-        let sum = (0..1_000).fold(Sum::ZERO.add_word([0, 1]), |sum, _| sum.add_address(most));
-        assert_eq!(sum.checksum(), (!1_u16).to_be_bytes());
+        // The last leaves a carry in each round of folding.
+        for sum in [0xffff, 0x1_0000, 0x1_ffff, 0xffff_ffff, u64::MAX, 0x0001_0000_ffff_ffff] {
+            let expected = (sum - 1) % 0xffff + 1;
+            assert_eq!(u64::from(Sum(sum).fold()), expected, "{sum:#x}");
+        }
     }
 
     proptest! {
+        #[test]
+        fn folding_keeps_the_remainder(sum in 1..=u64::MAX) {
+            prop_assert_eq!(u64::from(Sum(sum).fold()), (sum - 1) % 0xffff + 1);
+        }
+
         #[test]
         fn an_address_counts_as_its_bytes_do(v4 in any::<[u8; 4]>(), v6 in any::<[u8; 16]>()) {
             let zero = Sum::ZERO;

@@ -2,6 +2,7 @@
 
 use aya_ebpf::{
     Global,
+    bindings::BPF_NOEXIST,
     btf_maps::{Array, ArrayOfMaps, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
@@ -38,6 +39,8 @@ static LARGE_TABLES: ArrayOfMaps<Array<[u32; LARGE_TABLE], 1>, 4_096> = ArrayOfM
 static FLOWS: LruHashMap<FlowKey, Flow, 1_048_576> = LruHashMap::new();
 #[btf_map]
 static REVERSE_FLOWS: LruHashMap<ReverseKey, ReverseFlow, 1_048_576> = LruHashMap::new();
+#[btf_map]
+static FLOWS_ADDED: PerCpuArray<u64, 1> = PerCpuArray::new();
 #[btf_map]
 static DROPS: PerCpuArray<u64, { DropReason::ALL.len() }> = PerCpuArray::new();
 #[btf_map]
@@ -101,7 +104,15 @@ pub(crate) fn flow(key: &FlowKey) -> Option<Flow> {
 /// Remembers where a flow goes. A table that cannot take it costs the flow its memory, not its packets.
 #[inline(always)]
 pub(crate) fn remember_flow(key: &FlowKey, flow: Flow) {
-    let _full: Result<(), i32> = FLOWS.insert(key, &flow, 0);
+    if FLOWS.insert(key, &flow, u64::from(BPF_NOEXIST)).is_ok() {
+        if let Some(added) = FLOWS_ADDED.get_ptr_mut(0) {
+            // SAFETY: as in `service_traffic`.
+            unsafe { *added += 1 };
+        }
+    } else {
+        // The flow is known, but its backend may not serve it any more.
+        let _full: Result<(), i32> = FLOWS.insert(key, &flow, 0);
+    }
 }
 
 /// Which service port a reply belongs to, if it is remembered.

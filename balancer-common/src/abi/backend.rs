@@ -41,6 +41,10 @@ impl BackendFlags {
     pub const KEEPS_FLOWS: Self = Self(1);
     /// Several service ports share the backend's address and port, so each flow records which one it came through.
     pub const SHARED_ENDPOINT: Self = Self(2);
+    /// Its health check says that it is up. Kept here for the daemon, which may be restarted.
+    pub const UP: Self = Self(4);
+    /// Its health check says that it is down. Kept here for the daemon, which may be restarted.
+    pub const DOWN: Self = Self(8);
 
     /// These flags and those.
     #[must_use]

@@ -19,7 +19,7 @@ pub enum Role {
 
 /// What an [`Endpoint`] is found by.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct EndpointKey {
     /// The VIP's or the backend's address.
     pub address: Address,
@@ -49,6 +49,23 @@ impl EndpointKey {
     pub const fn port(self) -> Port {
         let [high, low, ..] = self.selector.to_ne_bytes();
         [high, low]
+    }
+
+    /// The IP protocol number.
+    pub const fn protocol(self) -> u8 {
+        let [_, _, protocol, _] = self.selector.to_ne_bytes();
+        protocol
+    }
+
+    /// What the endpoint stands for; `None` for a key that none of the constructors made.
+    pub const fn role(self) -> Option<Role> {
+        let [.., role] = self.selector.to_ne_bytes();
+        match role {
+            1 => Some(Role::Service),
+            2 => Some(Role::Backend),
+            3 => Some(Role::Vip),
+            _ => None,
+        }
     }
 
     /// The hash that places the key in the [perfect hash](crate::perfect_hash).

@@ -57,3 +57,16 @@ record!(
     },
     24
 );
+
+impl NeighborRequest {
+    /// Reads a record as it comes out of the buffer; `None` if `bytes` are not as many as it has.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (&address, rest) = bytes.split_first_chunk::<16>()?;
+        let (&interface, rest) = rest.split_first_chunk::<4>()?;
+        (rest.len() == 4).then(|| Self {
+            address: Address::v6(address),
+            interface: u32::from_ne_bytes(interface),
+            _padding: 0,
+        })
+    }
+}

@@ -14,7 +14,7 @@ pub enum AffinityKind {
 
 /// A service, found by its index.
 #[repr(C, align(64))]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Service {
     /// The VIP, which replies carry as their source.
     pub vip: Address,
@@ -36,6 +36,15 @@ record!(
 );
 
 impl Service {
+    /// The record of an index that no service has.
+    pub const VACANT: Self = Self {
+        vip: Address::UNSPECIFIED,
+        table_size: 0,
+        table_class: 0,
+        affinity: 0,
+        _reserved: [0; 42],
+    };
+
     /// A service with the given VIP whose table of `table_size` slots is kept in the maps of `table_class`.
     pub const fn new(vip: Address, table_class: TableClass, table_size: u32, affinity: AffinityKind) -> Self {
         Self {

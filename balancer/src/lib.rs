@@ -7,3 +7,4 @@ pub mod health;
 pub mod maglev;
 pub mod neighbors;
 pub mod perfect_hash;
+pub mod reconcile;

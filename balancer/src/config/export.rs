@@ -90,7 +90,7 @@ fn write_service(out: &mut Writer, service: &Service) {
     out.key("affinity_prefix", affinity_prefix);
     out.key("affinity_timeout", duration(*affinity_timeout));
     out.key("when_down", when_down);
-    out.key("maglev_size", maglev_size);
+    out.key("maglev_size", maglev_size.slots());
     out.key("selection", selection);
     out.key("tracking", tracking);
     out.key("slow_start", duration(*slow_start));

@@ -13,6 +13,8 @@ use std::{
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::maglev::TableSize;
+
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -25,6 +27,9 @@ pub struct Config {
     /// The services, in the order of the file.
     pub services: Vec<Service>,
 }
+
+/// Where the data plane is pinned unless the configuration says otherwise.
+pub const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/balancer";
 
 /// How the XDP program is loaded and attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,8 +187,8 @@ pub struct Service {
     pub affinity_timeout: Duration,
     /// What sticky clients of a down backend get.
     pub when_down: WhenDown,
-    /// Slots of the Maglev table, a prime.
-    pub maglev_size: u32,
+    /// Slots of the Maglev table.
+    pub maglev_size: TableSize,
     /// How a backend is chosen.
     pub selection: Selection,
     /// Which flows are remembered.
@@ -221,6 +226,13 @@ pub struct Backend {
     pub weight: u32,
     /// Whether it serves only while no other backend can.
     pub backup: bool,
+}
+
+impl Backend {
+    /// Its address as configurations and commands write it.
+    pub fn endpoint(&self) -> String {
+        address_text(self.address, self.port)
+    }
 }
 
 /// A backend's address as configurations and commands write it, like `10.0.0.11:80`, `10.0.0.11` or

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, path::PathBuf};
 
 use super::{
-    model::{Config, Control, Dataplane, Metrics, Service, XdpMode},
+    model::{Config, Control, DEFAULT_PIN_PATH, Dataplane, Metrics, Service, XdpMode},
     reader::{Distinct, Table, Value},
     report::Read,
     schema,
@@ -76,7 +76,7 @@ fn dataplane(table: Table<'_>) -> Read<Dataplane> {
         .required("interfaces", r#"interfaces = ["eth0"]"#)
         .and_then(interfaces);
     let xdp_mode = table.or("xdp_mode", XdpMode::Auto, |value| value.one_of());
-    let pin_path = table.or("pin_path", PathBuf::from("/sys/fs/bpf/balancer"), |value| {
+    let pin_path = table.or("pin_path", PathBuf::from(DEFAULT_PIN_PATH), |value| {
         value.parsed(values::absolute_path)
     });
     let max_flows = table.or("max_flows", 1 << 20, |value| value.integer(1..=MAX_FLOWS));

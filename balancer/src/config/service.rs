@@ -13,6 +13,7 @@ use super::{
     schema,
     values::{self, LONGEST, MAGLEV_SIZES, SHORTEST},
 };
+use crate::maglev::TableSize;
 
 const WHOLE_ADDRESS: AffinityPrefix = AffinityPrefix { v4: 32, v6: 128 };
 
@@ -74,10 +75,10 @@ pub(super) fn service(table: Table<'_>, taken: &mut Taken) -> Read<Service> {
     let sources = table.optional("sources", |value| {
         clients::sources(value.table(&schema::SOURCES)?, address.ok())
     });
-    let maglev_size = table.or("maglev_size", 65537, |value| maglev_size(value));
+    let maglev_size = table.or("maglev_size", TableSize::DEFAULT, |value| maglev_size(value));
     if let Ok(backends) = &backends {
         if let Ok(size) = maglev_size {
-            check_slots(&table, size, backends);
+            check_slots(&table, size.slots(), backends);
         }
         if let (Ok(ports), Ok(Some(Some(health)))) = (&ports, &health) {
             check_probe_port(&table, ports, health, backends);
@@ -158,10 +159,10 @@ fn wake(value: Value<'_>) -> Read<Vec<String>> {
     Ok(command)
 }
 
-fn maglev_size(value: Value<'_>) -> Read<u32> {
+fn maglev_size(value: Value<'_>) -> Read<TableSize> {
     let (smallest, largest) = MAGLEV_SIZES;
     let size = value.integer(smallest..=largest)?;
-    if values::is_prime(size) {
+    if let Some(size) = TableSize::new(size) {
         return Ok(size);
     }
     let (below, above) = (values::maglev_size_to(size), values::maglev_size_from(size));

@@ -2,11 +2,14 @@
 
 use std::mem;
 
+use serde::{Deserialize, Serialize};
+
 use super::probe::Failure;
 use crate::config::HealthCheck;
 
 /// What is known of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Health {
     /// Nothing yet.
     Unknown,

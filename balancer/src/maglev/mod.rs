@@ -55,6 +55,9 @@ type Identity = [u8; 18];
 pub struct TableSize(u32);
 
 impl TableSize {
+    /// What the paper calls small, and what a service has unless it asks for another size.
+    pub const DEFAULT: Self = Self(65_537);
+
     /// A table of `slots` slots, or `None` if that is no prime below 2³¹.
     pub fn new(slots: u32) -> Option<Self> {
         let prime = slots >= 2 && (2..=slots.isqrt()).all(|divisor| !slots.is_multiple_of(divisor));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use balancer_common::abi::Mac;
+use serde::{Deserialize, Serialize};
 
 /// A network interface of this namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,27 @@ pub struct Interface {
     pub up: bool,
     /// Largest IP packet that it takes, in bytes.
     pub mtu: u32,
+    /// The XDP program that runs on it.
+    pub xdp: Option<XdpProgram>,
+}
+
+/// An XDP program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpProgram {
+    /// The kernel's identifier of the program.
+    pub id: u32,
+    /// Where in the receive path it runs.
+    pub mode: AttachedMode,
+}
+
+/// Where in the receive path an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachedMode {
+    /// In the driver or in the interface's hardware.
+    Native,
+    /// On the socket buffer.
+    Generic,
 }
 
 /// The network interfaces of this namespace.
@@ -32,6 +54,13 @@ impl Interfaces {
     /// The interface with this name.
     pub fn by_name(&self, name: &str) -> Option<&Interface> {
         self.0.values().find(|interface| interface.name == name)
+    }
+
+    /// The names of all, in alphabetical order.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.0.values().map(|interface| interface.name.as_str()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Notes what the kernel says of an interface now. Returns whether that is news.
@@ -69,6 +98,7 @@ mod tests {
             mac: Some([2, 0, 0, 0, 0, 1]),
             up: true,
             mtu: 1_500,
+            xdp: None,
         }
     }
 

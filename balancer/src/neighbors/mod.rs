@@ -22,7 +22,7 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use interfaces::{Interface, Interfaces};
+pub use interfaces::{AttachedMode, Interface, Interfaces, XdpProgram};
 pub use resolve::Unreachable;
 
 use netlink::Kernel;

@@ -13,7 +13,7 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, fu
 use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage},
+    link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp, XdpAttached},
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
     },
@@ -27,7 +27,7 @@ use rustix::io::Errno;
 use tokio::task::JoinSet;
 
 use super::{
-    Interface, Interfaces,
+    AttachedMode, Interface, Interfaces, XdpProgram,
     resolve::Route,
     table::{Entry, Neighbor, Resolution},
 };
@@ -220,16 +220,32 @@ fn interface(message: &LinkMessage) -> Option<Interface> {
         mac: None,
         up: message.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
         mtu: 0,
+        xdp: None,
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
             LinkAttribute::Address(bytes) if is_ethernet => interface.mac = mac(bytes),
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
+            LinkAttribute::Xdp(attributes) => interface.xdp = xdp_program(attributes),
             _ => {}
         }
     }
     Some(interface)
+}
+
+/// The one program of an interface. An interface with several is not described by one mode, and not the balancer's.
+fn xdp_program(attributes: &[LinkXdp]) -> Option<XdpProgram> {
+    let id = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) => Some(*id),
+        _ => None,
+    })?;
+    let mode = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) => Some(AttachedMode::Native),
+        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(AttachedMode::Generic),
+        _ => None,
+    })?;
+    Some(XdpProgram { id, mode })
 }
 
 fn mac(bytes: &[u8]) -> Option<Mac> {

@@ -181,6 +181,7 @@ mod tests {
 
     fn interfaces() -> Interfaces {
         let interface = |index, name: &str, mac, up| Interface {
+            xdp: None,
             index,
             name: name.to_owned(),
             mac,

@@ -8,6 +8,7 @@ use super::{
     },
     FULL_EXAMPLE, parse, parse_all, shown,
 };
+use crate::maglev::TableSize;
 
 /// What [`FULL_EXAMPLE`] says.
 fn full_example() -> Config {
@@ -37,7 +38,7 @@ fn full_example() -> Config {
             affinity_prefix: AffinityPrefix { v4: 32, v6: 128 },
             affinity_timeout: Duration::from_hours(3),
             when_down: WhenDown::Reassign,
-            maglev_size: 65537,
+            maglev_size: TableSize::DEFAULT,
             selection: Selection::Maglev,
             tracking: Tracking::Full,
             slow_start: Duration::ZERO,

@@ -15,6 +15,7 @@ use super::{
     },
     FULL_EXAMPLE, parse_all,
 };
+use crate::maglev::TableSize;
 
 fn one_of<E: ValueEnum + std::fmt::Debug + 'static>() -> impl Strategy<Value = E> {
     prop::sample::select(E::value_variants().to_vec())
@@ -133,7 +134,7 @@ prop_compose! {
             affinity_prefix: AffinityPrefix { v4: v4_bits, v6: v6_bits },
             affinity_timeout,
             when_down,
-            maglev_size,
+            maglev_size: TableSize::new(maglev_size).unwrap(),
             selection,
             tracking,
             slow_start,

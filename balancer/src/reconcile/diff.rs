@@ -1,0 +1,310 @@
+//! The difference between two states, as operations in a safe order.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use balancer_common::abi::{Backend, BackendFlags, EndpointKey, Role, Service, TableClass};
+
+use super::{
+    Desired, DesiredBackend, DesiredService, Index, Operation, State, Table,
+    endpoints::{Endpoints, reply_port},
+};
+use crate::maglev::Candidate;
+
+/// The maps have no room for what is desired.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Exhausted {
+    /// Too many services.
+    #[error("there is room for {0} services: raise dataplane.max_services")]
+    Services(u32),
+    /// Too many backends.
+    #[error("there is room for {0} backends: raise dataplane.max_backends")]
+    Backends(u32),
+}
+
+/// How many indices there are for services and backends; index 0 is never used.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Service indices, index 0 included.
+    pub services: u32,
+    /// Backend indices, index 0 included.
+    pub backends: u32,
+}
+
+/// The operations that turn `state` into `desired`.
+///
+/// New things are completed before anything leads to them, and nothing is freed before everything that led to it has
+/// been turned away: backends, their endpoints and tables come first, then services and their endpoints; then the
+/// endpoints that are gone, then services, then backends. An endpoint that changes hands is never absent.
+///
+/// # Errors
+///
+/// If `limits` do not suffice; nothing needs to be undone.
+pub fn diff(state: &State, desired: &Desired, limits: Limits) -> Result<Vec<Operation>, Exhausted> {
+    let plan = Plan::new(state, desired, limits)?;
+    let mut operations = Vec::new();
+    plan.write_backends(&mut operations);
+    plan.bind(Side::Backends, &mut operations);
+    plan.publish_tables(&mut operations);
+    plan.write_services(&mut operations);
+    plan.bind(Side::Services, &mut operations);
+    plan.unbind(&mut operations);
+    plan.release(&mut operations);
+    Ok(operations)
+}
+
+/// Which endpoints are bound in a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Backends,
+    Services,
+}
+
+/// What is desired, with the indices that it has or gets.
+struct Plan<'a> {
+    state: &'a State,
+    services: Vec<PlannedService<'a>>,
+    endpoints: HashMap<EndpointKey, u32>,
+}
+
+struct PlannedService<'a> {
+    index: u32,
+    desired: &'a DesiredService,
+    backends: Vec<PlannedBackend<'a>>,
+}
+
+struct PlannedBackend<'a> {
+    index: u32,
+    desired: &'a DesiredBackend,
+    record: Backend,
+}
+
+impl<'a> Plan<'a> {
+    fn new(state: &'a State, desired: &'a Desired, limits: Limits) -> Result<Self, Exhausted> {
+        let known = state.index();
+        let mut services = place_services(state, &known, desired, limits)?;
+        place_backends(state, &known, &mut services, limits)?;
+
+        let mut endpoints = Endpoints::default();
+        for service in &services {
+            endpoints.add_service(service.index, service.desired);
+            for backend in &service.backends {
+                endpoints.add_backend(backend.index, service.desired, backend.desired);
+            }
+        }
+        let shared = endpoints.shared();
+        for service in &mut services {
+            for backend in &mut service.backends {
+                backend.record = record(state, service.index, service.desired, backend, &shared);
+            }
+        }
+        Ok(Self {
+            state,
+            services,
+            endpoints: endpoints.targets(&state.endpoints),
+        })
+    }
+
+    fn write_backends(&self, operations: &mut Vec<Operation>) {
+        for backend in self.services.iter().flat_map(|service| &service.backends) {
+            let index = backend.index;
+            let name = &backend.desired.name;
+            let existing = self.state.backends.get(&index);
+            match existing {
+                None => operations.push(Operation::ClaimBackend {
+                    index,
+                    name: name.clone(),
+                }),
+                Some(existing) if existing.name != *name => operations.push(Operation::RenameBackend {
+                    index,
+                    name: name.clone(),
+                }),
+                Some(_) => {}
+            }
+            if existing.is_none_or(|existing| existing.record != backend.record) {
+                operations.push(Operation::WriteBackend {
+                    index,
+                    record: backend.record,
+                });
+            }
+        }
+    }
+
+    fn publish_tables(&self, operations: &mut Vec<Operation>) {
+        let tables: Vec<_> = self
+            .services
+            .iter()
+            .map(|service| (service.index, table(service)))
+            .filter(|(index, table)| self.state.tables.get(index) != Some(table))
+            .collect();
+        if !tables.is_empty() {
+            operations.push(Operation::PublishTables { tables });
+        }
+    }
+
+    fn write_services(&self, operations: &mut Vec<Operation>) {
+        for service in &self.services {
+            let index = service.index;
+            let existing = self.state.services.get(&index);
+            if existing.is_none() {
+                operations.push(Operation::ClaimService {
+                    index,
+                    name: service.desired.name.clone(),
+                });
+            }
+            let record = service_record(service.desired);
+            if existing.and_then(|existing| existing.record) != Some(record) {
+                operations.push(Operation::WriteService { index, record });
+            }
+        }
+    }
+
+    fn bind(&self, side: Side, operations: &mut Vec<Operation>) {
+        let mut changed: Vec<_> = self
+            .endpoints
+            .iter()
+            .filter(|(key, target)| self.state.endpoints.get(key) != Some(target))
+            .filter(|(key, _)| (key.role() == Some(Role::Backend)) == (side == Side::Backends))
+            .map(|(&key, &target)| (key, target))
+            .collect();
+        changed.sort_unstable();
+        operations.extend(changed.into_iter().map(|(key, target)| Operation::Bind { key, target }));
+    }
+
+    fn unbind(&self, operations: &mut Vec<Operation>) {
+        let mut gone: Vec<_> = self
+            .state
+            .endpoints
+            .keys()
+            .filter(|key| !self.endpoints.contains_key(key))
+            .copied()
+            .collect();
+        gone.sort_unstable();
+        operations.extend(gone.into_iter().map(|key| Operation::Unbind { key }));
+    }
+
+    fn release(&self, operations: &mut Vec<Operation>) {
+        let services: BTreeSet<_> = self.services.iter().map(|service| service.index).collect();
+        let backends: BTreeSet<_> = self
+            .services
+            .iter()
+            .flat_map(|service| &service.backends)
+            .map(|backend| backend.index)
+            .collect();
+        let gone = |kept: &BTreeSet<u32>, index: &u32| (!kept.contains(index)).then_some(*index);
+        let services = self.state.services.keys().filter_map(|index| gone(&services, index));
+        let backends = self.state.backends.keys().filter_map(|index| gone(&backends, index));
+        let mut released: Vec<_> = services.map(|index| Operation::ReleaseService { index }).collect();
+        released.extend(backends.map(|index| Operation::ReleaseBackend { index }));
+        if !released.is_empty() {
+            // A packet that was on its way when the last thing that led there was turned away has passed by then.
+            operations.push(Operation::Settle);
+            operations.extend(released);
+        }
+    }
+}
+
+/// Gives each service the index that its name has, or a free one.
+fn place_services<'a>(
+    state: &State,
+    known: &Index<'_>,
+    desired: &'a Desired,
+    limits: Limits,
+) -> Result<Vec<PlannedService<'a>>, Exhausted> {
+    let mut free = (1..limits.services).filter(|index| !state.services.contains_key(index));
+    desired
+        .services
+        .iter()
+        .map(|service| {
+            let index = known
+                .services
+                .get(service.name.as_str())
+                .copied()
+                .or_else(|| free.next());
+            Ok(PlannedService {
+                index: index.ok_or(Exhausted::Services(limits.services - 1))?,
+                desired: service,
+                backends: Vec::new(),
+            })
+        })
+        .collect()
+}
+
+/// Gives each backend the index that its identity has, or a free one.
+fn place_backends(
+    state: &State,
+    known: &Index<'_>,
+    services: &mut [PlannedService<'_>],
+    limits: Limits,
+) -> Result<(), Exhausted> {
+    let mut free = (1..limits.backends).filter(|index| !state.backends.contains_key(index));
+    for service in services {
+        for desired in &service.desired.backends {
+            let identity = (service.index, desired.address, desired.port);
+            let index = known.backends.get(&identity).copied().or_else(|| free.next());
+            service.backends.push(PlannedBackend {
+                index: index.ok_or(Exhausted::Backends(limits.backends - 1))?,
+                desired,
+                record: Backend::VACANT,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn record(
+    state: &State,
+    service_index: u32,
+    service: &DesiredService,
+    backend: &PlannedBackend<'_>,
+    shared: &HashSet<u32>,
+) -> Backend {
+    let desired = backend.desired;
+    let incarnation = match state.backends.get(&backend.index) {
+        Some(existing) if existing.record.incarnation != 0 => existing.record.incarnation,
+        _ => next_incarnation(state.vacated.get(&backend.index).copied()),
+    };
+    let mut flags = desired.flags;
+    if shared.contains(&backend.index) {
+        flags = flags.with(BackendFlags::SHARED_ENDPOINT);
+    }
+    Backend {
+        address: desired.address,
+        service: service_index,
+        incarnation,
+        next_hop: desired.next_hop,
+        port: desired.port,
+        reply_port: reply_port(service, desired),
+        flags,
+        ..Backend::VACANT
+    }
+}
+
+/// The incarnation after `last`. 0 is none, so it is passed over when the count comes round.
+fn next_incarnation(last: Option<u32>) -> u32 {
+    last.unwrap_or(0).wrapping_add(1).max(1)
+}
+
+fn table(service: &PlannedService<'_>) -> Table {
+    let mut candidates: Vec<_> = service
+        .backends
+        .iter()
+        .filter(|backend| backend.desired.weight > 0)
+        .map(|backend| Candidate {
+            address: backend.desired.address,
+            port: backend.desired.port,
+            weight: backend.desired.weight,
+            value: backend.index,
+        })
+        .collect();
+    candidates.sort_unstable_by_key(|candidate| candidate.value);
+    Table {
+        size: service.desired.table_size,
+        candidates,
+    }
+}
+
+fn service_record(service: &DesiredService) -> Service {
+    let slots = service.table_size.slots();
+    let class = TableClass::for_size(slots as usize).unwrap_or(TableClass::Large);
+    Service::new(service.vip, class, slots, service.affinity)
+}

@@ -1,0 +1,128 @@
+//! Which addresses and ports lead to which service or backend.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use balancer_common::abi::{ANY_PORT, Address, EndpointKey, Port, Role};
+
+use super::{DesiredBackend, DesiredService};
+
+/// A backend's endpoint and what a reply from it may be a reply of.
+#[derive(Debug, Default)]
+struct Owners {
+    /// Backend indices, ascending.
+    backends: BTreeMap<u32, Way>,
+}
+
+/// How a backend's endpoint was come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// Through one port of the VIP, or through the port that the endpoint itself has.
+    Single,
+    /// Through several ports of the VIP.
+    Several,
+}
+
+/// The endpoints of a set of services.
+#[derive(Debug, Default)]
+pub(super) struct Endpoints {
+    services: HashMap<EndpointKey, u32>,
+    backends: HashMap<EndpointKey, Owners>,
+}
+
+impl Endpoints {
+    /// Adds the endpoints of a service's VIP.
+    pub(super) fn add_service(&mut self, index: u32, service: &DesiredService) {
+        for port in ports_or_any(&service.ports) {
+            self.services.insert(
+                EndpointKey::new(Role::Service, service.vip, port, service.protocol),
+                index,
+            );
+        }
+        // Several services may share a VIP: one of them, the same one each time, stands for it.
+        self.services
+            .entry(EndpointKey::vip(service.vip))
+            .and_modify(|first| *first = index.min(*first))
+            .or_insert(index);
+    }
+
+    /// Adds the endpoints that a backend's replies come from.
+    pub(super) fn add_backend(&mut self, index: u32, service: &DesiredService, backend: &DesiredBackend) {
+        let key = |port| EndpointKey::new(Role::Backend, backend.address, port, service.protocol);
+        if backend.port == ANY_PORT {
+            for port in ports_or_any(&service.ports) {
+                self.own(key(port), index, Way::Single);
+            }
+        } else {
+            let way = if service.ports.len() == 1 {
+                Way::Single
+            } else {
+                Way::Several
+            };
+            self.own(key(backend.port), index, way);
+        }
+    }
+
+    fn own(&mut self, key: EndpointKey, index: u32, way: Way) {
+        self.backends.entry(key).or_default().backends.insert(index, way);
+    }
+
+    /// The backends some of whose replies cannot be told apart by the endpoint that they come from.
+    pub(super) fn shared(&self) -> HashSet<u32> {
+        // A backend under any port meets every other one at the same address.
+        let any_port: HashMap<(Address, u8), &Owners> = self
+            .backends
+            .iter()
+            .filter(|(key, _)| key.port() == ANY_PORT)
+            .map(|(key, owners)| ((key.address, key.protocol()), owners))
+            .collect();
+        let mut shared = HashSet::new();
+        for (key, owners) in &self.backends {
+            let beside = any_port
+                .get(&(key.address, key.protocol()))
+                .filter(|_| key.port() != ANY_PORT);
+            if owners.backends.len() > 1 || beside.is_some() {
+                shared.extend(owners.backends.keys());
+                shared.extend(beside.into_iter().flat_map(|owners| owners.backends.keys()));
+            }
+            shared.extend(
+                owners
+                    .backends
+                    .iter()
+                    .filter(|&(_, way)| *way == Way::Several)
+                    .map(|(index, _)| index),
+            );
+        }
+        shared
+    }
+
+    /// Every endpoint with its target. Of several backends that own one, the one that has it in `current` keeps it, since
+    /// flows from before it was shared rely on that; else the one with the lowest index gets it.
+    pub(super) fn targets(&self, current: &HashMap<EndpointKey, u32>) -> HashMap<EndpointKey, u32> {
+        let of_backends = self.backends.iter().filter_map(|(key, owners)| {
+            let kept = current.get(key).filter(|target| owners.backends.contains_key(target));
+            let first = owners.backends.keys().next();
+            Some((*key, *kept.or(first)?))
+        });
+        self.services
+            .iter()
+            .map(|(key, target)| (*key, *target))
+            .chain(of_backends)
+            .collect()
+    }
+}
+
+/// The port that a backend's replies carry as their source, or [`ANY_PORT`] if it is the one that they came with.
+pub(super) fn reply_port(service: &DesiredService, backend: &DesiredBackend) -> Port {
+    match (backend.port, service.ports.first()) {
+        (ANY_PORT, _) | (_, None) => ANY_PORT,
+        (_, Some(&first)) => first,
+    }
+}
+
+fn ports_or_any(ports: &[Port]) -> Vec<Port> {
+    if ports.is_empty() {
+        vec![ANY_PORT]
+    } else {
+        ports.to_vec()
+    }
+}

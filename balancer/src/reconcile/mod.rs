@@ -1,0 +1,15 @@
+//! From what the kernel holds to what it should hold.
+//!
+//! Every change of the data plane goes through here: [`diff`] compares the [`State`] of the maps with the [`Desired`] one
+//! and returns [`Operation`]s in an order in which packets meet no gap. It is a pure function; the data plane carries the
+//! operations out, and [`State::apply`] follows. A step that was cut short by a crash is completed by the next
+//! difference, since the state is read back from the kernel.
+
+mod desired;
+mod diff;
+mod endpoints;
+mod state;
+
+pub use desired::{Desired, DesiredBackend, DesiredService};
+pub use diff::{Exhausted, Limits, diff};
+pub use state::{BackendEntry, BackendIdentity, Index, Operation, ServiceEntry, State, Table};

@@ -1,0 +1,215 @@
+//! What the data plane holds.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
+
+use balancer_common::abi::{Address, Backend, EndpointKey, Port, Service};
+
+use crate::maglev::{Candidate, TableSize};
+
+/// A mirror of the maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Services by index.
+    pub services: BTreeMap<u32, ServiceEntry>,
+    /// Backends by index.
+    pub backends: BTreeMap<u32, BackendEntry>,
+    /// The last incarnation of backend indices that are free now.
+    pub vacated: HashMap<u32, u32>,
+    /// Endpoints with their targets.
+    pub endpoints: HashMap<EndpointKey, u32>,
+    /// What the published table of each service was made from, where that is known.
+    pub tables: HashMap<u32, Table>,
+}
+
+/// A service as the maps hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceEntry {
+    /// Its name.
+    pub name: String,
+    /// Its record; `None` while only the index has been claimed.
+    pub record: Option<Service>,
+}
+
+/// A backend as the maps hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendEntry {
+    /// Its name.
+    pub name: String,
+    /// Its record.
+    pub record: Backend,
+}
+
+/// What a service's Maglev table is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Slots.
+    pub size: TableSize,
+    /// The backends that take new clients, in the order of their indices.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One change of the maps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Names a service index and sets its counters to zero.
+    ClaimService {
+        /// The index.
+        index: u32,
+        /// The service's name.
+        name: String,
+    },
+    /// Writes a service's record.
+    WriteService {
+        /// The index.
+        index: u32,
+        /// The record.
+        record: Service,
+    },
+    /// Frees a service index, its table included.
+    ReleaseService {
+        /// The index.
+        index: u32,
+    },
+    /// Names a backend index and sets its counters to zero.
+    ClaimBackend {
+        /// The index.
+        index: u32,
+        /// The backend's name.
+        name: String,
+    },
+    /// Gives a backend another name.
+    RenameBackend {
+        /// The index.
+        index: u32,
+        /// The new name.
+        name: String,
+    },
+    /// Writes a backend's record.
+    WriteBackend {
+        /// The index.
+        index: u32,
+        /// The record.
+        record: Backend,
+    },
+    /// Frees a backend index; flows that remember it are reassigned.
+    ReleaseBackend {
+        /// The index.
+        index: u32,
+    },
+    /// Points an endpoint to a service or backend.
+    Bind {
+        /// The endpoint.
+        key: EndpointKey,
+        /// The service or backend index.
+        target: u32,
+    },
+    /// Removes an endpoint.
+    Unbind {
+        /// The endpoint.
+        key: EndpointKey,
+    },
+    /// Waits until no packet is processed any more with what was there before.
+    Settle,
+    /// Builds and publishes Maglev tables, each whole.
+    PublishTables {
+        /// The tables by service index.
+        tables: Vec<(u32, Table)>,
+    },
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClaimService { name, .. } => write!(f, "add service {name}"),
+            Self::WriteService { index, .. } => write!(f, "write service {index}"),
+            Self::ReleaseService { index } => write!(f, "remove service {index}"),
+            Self::ClaimBackend { name, .. } => write!(f, "add backend {name}"),
+            Self::RenameBackend { name, .. } => write!(f, "name backend {name}"),
+            Self::WriteBackend { index, .. } => write!(f, "write backend {index}"),
+            Self::ReleaseBackend { index } => write!(f, "remove backend {index}"),
+            Self::Bind { key, .. } => write!(f, "bind {:?} port {}", key.address, u16::from_be_bytes(key.port())),
+            Self::Unbind { key } => write!(f, "unbind {:?} port {}", key.address, u16::from_be_bytes(key.port())),
+            Self::Settle => f.write_str("wait for packets"),
+            Self::PublishTables { tables } => write!(f, "publish {} Maglev tables", tables.len()),
+        }
+    }
+}
+
+/// What a backend is recognised by: its service's index, its address and its port.
+pub type BackendIdentity = (u32, Address, Port);
+
+/// Services by name and backends by identity.
+#[derive(Clone, Debug, Default)]
+pub struct Index<'a> {
+    /// Indices of services.
+    pub services: HashMap<&'a str, u32>,
+    /// Indices of backends.
+    pub backends: HashMap<BackendIdentity, u32>,
+}
+
+impl State {
+    /// An index for many lookups.
+    pub fn index(&self) -> Index<'_> {
+        let services = self.services.iter();
+        let backends = self.backends.iter();
+        Index {
+            services: services
+                .map(|(&index, service)| (service.name.as_str(), index))
+                .collect(),
+            backends: backends
+                .map(|(&index, BackendEntry { record, .. })| ((record.service, record.address, record.port), index))
+                .collect(),
+        }
+    }
+
+    /// Follows an operation that the data plane has carried out.
+    pub fn apply(&mut self, operation: Operation) {
+        match operation {
+            Operation::ClaimService { index, name } => {
+                self.services.insert(index, ServiceEntry { name, record: None });
+            }
+            Operation::WriteService { index, record } => {
+                if let Some(service) = self.services.get_mut(&index) {
+                    service.record = Some(record);
+                }
+            }
+            Operation::ReleaseService { index } => {
+                self.services.remove(&index);
+                self.tables.remove(&index);
+            }
+            Operation::ClaimBackend { index, name } => {
+                let record = Backend {
+                    incarnation: self.vacated.remove(&index).unwrap_or(0),
+                    ..Backend::VACANT
+                };
+                self.backends.insert(index, BackendEntry { name, record });
+            }
+            Operation::RenameBackend { index, name } => {
+                if let Some(backend) = self.backends.get_mut(&index) {
+                    backend.name = name;
+                }
+            }
+            Operation::WriteBackend { index, record } => {
+                if let Some(backend) = self.backends.get_mut(&index) {
+                    backend.record = record;
+                }
+            }
+            Operation::ReleaseBackend { index } => {
+                if let Some(backend) = self.backends.remove(&index) {
+                    self.vacated.insert(index, backend.record.incarnation);
+                }
+            }
+            Operation::Bind { key, target } => {
+                self.endpoints.insert(key, target);
+            }
+            Operation::Unbind { key } => {
+                self.endpoints.remove(&key);
+            }
+            Operation::Settle => {}
+            Operation::PublishTables { tables } => self.tables.extend(tables),
+        }
+    }
+}

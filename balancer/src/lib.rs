@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md at the root of the repository says how the modules work together.
 
 pub mod config;
+pub mod dataplane;
 pub mod health;
 pub mod maglev;
 pub mod neighbors;

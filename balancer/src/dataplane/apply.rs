@@ -1,0 +1,103 @@
+//! Carrying out operations.
+
+use aya::{
+    maps::{MapData, PerCpuArray, PerCpuValues},
+    util::nr_cpus,
+};
+use balancer_common::abi::{Backend, Service, Traffic};
+
+use super::{Dataplane, maps::Maps, name::Name, syscall};
+use crate::{perfect_hash::Write, reconcile::Operation};
+
+impl Dataplane {
+    /// Carries out `operations` in their order. After an error some of them have been carried out, and
+    /// [`state`](Self::state) is what the maps then hold.
+    pub fn apply(&mut self, operations: Vec<Operation>) -> anyhow::Result<()> {
+        if operations.is_empty() {
+            return Ok(());
+        }
+        self.generation += 1;
+        self.maps.generation.set(0, self.generation, 0)?;
+        for operation in operations {
+            if let Err(error) = self.carry_out(&operation) {
+                self.read_back()?;
+                return Err(error.context(format!("cannot {operation}")));
+            }
+            self.state.apply(operation);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, operation: &Operation) -> anyhow::Result<()> {
+        let maps = &mut self.maps;
+        match operation {
+            Operation::ClaimService { index, name } => {
+                // The name comes first: an index with a name and without a record is seen to be half claimed.
+                maps.service_names.set(*index, Name::new(name), 0)?;
+                reset(&mut maps.service_traffic, *index)?;
+            }
+            Operation::WriteService { index, record } => {
+                maps.services.set(*index, record, 0)?;
+                maps.tables.clear(*index, Some(record.table_class()))?;
+            }
+            Operation::ReleaseService { index } => {
+                maps.services.set(*index, Service::VACANT, 0)?;
+                maps.tables.clear(*index, None)?;
+                maps.service_names.set(*index, Name::FREE, 0)?;
+            }
+            Operation::ClaimBackend { index, name } => {
+                maps.backend_names.set(*index, Name::new(name), 0)?;
+                reset(&mut maps.backend_traffic, *index)?;
+            }
+            Operation::RenameBackend { index, name } => maps.backend_names.set(*index, Name::new(name), 0)?,
+            Operation::WriteBackend { index, record } => maps.backends.set(*index, record, 0)?,
+            Operation::ReleaseBackend { index } => {
+                let incarnation = self
+                    .state
+                    .backends
+                    .get(index)
+                    .map_or(0, |backend| backend.record.incarnation);
+                let record = Backend {
+                    incarnation,
+                    ..Backend::VACANT
+                };
+                maps.backends.set(*index, record, 0)?;
+                maps.backend_names.set(*index, Name::FREE, 0)?;
+            }
+            Operation::Bind { key, target } => {
+                let writes = self.endpoints.insert(*key, *target)?;
+                write_endpoints(maps, &writes)?;
+            }
+            Operation::Unbind { key } => {
+                let writes = self.endpoints.remove(key);
+                write_endpoints(maps, &writes)?;
+            }
+            Operation::Settle => {
+                syscall::wait_for_packets()?;
+                let writes = self.endpoints.settle();
+                write_endpoints(maps, &writes)?;
+            }
+            Operation::PublishTables { tables } => maps.tables.publish(tables)?,
+        }
+        Ok(())
+    }
+}
+
+/// Writes changes of the endpoint table, in their order.
+pub(super) fn write_endpoints(maps: &mut Maps, writes: &[Write]) -> anyhow::Result<()> {
+    for write in writes {
+        match write {
+            Write::Entry { index, entry } => maps.endpoints.set(*index, entry, 0)?,
+            Write::Seed { bucket, seed } => maps.endpoint_seeds.set(*bucket, seed, 0)?,
+            Write::Barrier => syscall::wait_for_packets()?,
+        }
+    }
+    Ok(())
+}
+
+/// Sets the counters of an index to zero on every CPU.
+fn reset(counters: &mut PerCpuArray<MapData, Traffic>, index: u32) -> anyhow::Result<()> {
+    let cpus = nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
+    counters.set(index, PerCpuValues::try_from(vec![Traffic::default(); cpus])?, 0)?;
+    Ok(())
+}

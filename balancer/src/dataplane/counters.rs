@@ -1,0 +1,82 @@
+//! What the data plane counts.
+
+use std::collections::HashMap;
+
+use anyhow::Context as _;
+use balancer_common::{
+    DropReason,
+    abi::{Flow, FlowKey, Traffic},
+};
+
+use super::{Dataplane, syscall};
+
+/// How many flows are remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlowCounts {
+    /// In all.
+    pub total: u64,
+    /// By backend index, of those backends that have any.
+    pub by_backend: HashMap<u32, u64>,
+}
+
+impl Dataplane {
+    /// The counters of a service, summed over the CPUs.
+    pub fn service_traffic(&self, index: u32) -> anyhow::Result<Traffic> {
+        let counters = self.maps.service_traffic.get(&index, 0)?;
+        Ok(counters.iter().copied().sum())
+    }
+
+    /// The counters of a backend, summed over the CPUs.
+    pub fn backend_traffic(&self, index: u32) -> anyhow::Result<Traffic> {
+        let counters = self.maps.backend_traffic.get(&index, 0)?;
+        Ok(counters.iter().copied().sum())
+    }
+
+    /// How many packets were dropped for each reason.
+    pub fn drops(&self) -> anyhow::Result<Vec<(DropReason, u64)>> {
+        DropReason::ALL
+            .iter()
+            .map(|&reason| {
+                let counters = self.maps.drops.get(&(reason as u32), 0)?;
+                Ok((reason, counters.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// Counts the remembered flows by reading the whole table: some milliseconds for every hundred thousand.
+    pub fn flow_counts(&self) -> anyhow::Result<FlowCounts> {
+        let mut counts = FlowCounts::default();
+        syscall::for_each(self.maps.flows.fd(), |_: &FlowKey, flow: &Flow| {
+            counts.total += 1;
+            *counts.by_backend.entry(flow.backend).or_default() += 1;
+        })
+        .context("cannot read the flow table")?;
+        Ok(counts)
+    }
+
+    /// How many flows the kernel has forgotten to make room for others: those that were added and are not there any more,
+    /// since nothing else removes flows. Never less than what an earlier call returned.
+    pub fn evictions(&mut self, present: &FlowCounts) -> anyhow::Result<u64> {
+        let added: u64 = self.maps.flows_added.get(&0, 0)?.iter().sum();
+        self.evictions = self.evictions.max(added.saturating_sub(present.total));
+        Ok(self.evictions)
+    }
+
+    /// The share of new clients of its service that a backend gets, 0 to 1.
+    pub fn share(&self, index: u32) -> f64 {
+        let backend = self.state.backends.get(&index);
+        backend.map_or(0.0, |backend| self.maps.tables.share(backend.record.service, index))
+    }
+
+    /// Number of changes that were made to the data plane since it was first set up.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Makes every route that the program remembers void.
+    pub fn forget_routes(&mut self) -> anyhow::Result<()> {
+        let epoch = self.maps.route_epoch.get(&0, 0)?;
+        self.maps.route_epoch.set(0, epoch.wrapping_add(1), 0)?;
+        Ok(())
+    }
+}

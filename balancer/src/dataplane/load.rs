@@ -1,0 +1,112 @@
+//! Loading the eBPF object: its maps from their pins where these exist, its programs through the verifier.
+
+use std::{io, path::Path};
+
+use anyhow::{Context as _, anyhow, bail};
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{MapError, MapInfo},
+    programs::{ProgramError, Xdp},
+};
+
+use super::{
+    maps::{Capacity, PINNED},
+    pins::Pins,
+};
+
+/// The eBPF object, built by the build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/balancer-ebpf"));
+
+/// Type information of the running kernel, which the verifier needs.
+const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// The program that is attached.
+pub(super) const BALANCER: &str = "balancer";
+/// The program that answers where a packet would go.
+pub(super) const EXPLAIN: &str = "explain";
+
+/// Loads maps and programs. Nothing is attached.
+pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
+    if !Path::new(KERNEL_BTF).exists() {
+        bail!("this kernel has no BTF ({KERNEL_BTF} is missing): use one built with CONFIG_DEBUG_INFO_BTF=y");
+    }
+    check_sizes(pins, capacity)?;
+
+    let geometry = capacity.endpoints();
+    let paths: Vec<_> = PINNED.iter().map(|name| (*name, pins.map(name))).collect();
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("ENDPOINT_BUCKET_BITS", &geometry.bucket_bits, true)
+        .override_global("ENDPOINT_ENTRY_BITS", &geometry.entry_bits, true);
+    for (name, path) in &paths {
+        loader.map_pin_path(name, path.as_path());
+    }
+    for (name, entries) in capacity.sizes() {
+        loader.map_max_entries(name, entries);
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(explain_load_error)?;
+    for name in [BALANCER, EXPLAIN] {
+        program(&mut ebpf, name)?.load().map_err(explain_program_error)?;
+    }
+    Ok(ebpf)
+}
+
+/// One of the object's programs.
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
+    let program = ebpf
+        .program_mut(name)
+        .with_context(|| format!("the eBPF object has no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+/// A pinned map keeps its size; the configuration may have changed since.
+fn check_sizes(pins: &Pins, capacity: Capacity) -> anyhow::Result<()> {
+    for (name, wanted) in capacity.sizes() {
+        let path = pins.map(name);
+        if !path.exists() {
+            continue;
+        }
+        let found = MapInfo::from_pin(&path)
+            .with_context(|| format!("cannot open the pinned map {}", path.display()))?
+            .max_entries();
+        if found != wanted {
+            bail!(
+                "the pinned map {} has {found} entries, the configuration asks for {wanted}: put dataplane.max_flows, \
+                 max_services and max_backends back as they were, or `balancer detach` first, which forgets every flow",
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn explain_load_error(error: EbpfError) -> anyhow::Error {
+    let io_error = match &error {
+        EbpfError::MapError(MapError::CreateError { io_error, .. }) => Some(io_error),
+        EbpfError::MapError(MapError::SyscallError(error)) => Some(&error.io_error),
+        _ => None,
+    };
+    match io_error.map(io::Error::kind) {
+        Some(io::ErrorKind::PermissionDenied) => no_permission(),
+        Some(io::ErrorKind::OutOfMemory) => {
+            anyhow!("the kernel has not enough memory for the maps: lower dataplane.max_flows")
+        }
+        _ => anyhow::Error::new(error).context("cannot load the eBPF object"),
+    }
+}
+
+fn explain_program_error(error: ProgramError) -> anyhow::Error {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            tracing::debug!("verifier log: {verifier_log}");
+            anyhow::Error::new(io_error)
+                .context("the kernel's verifier refuses the XDP program: is the kernel at least 6.6?")
+        }
+        error => anyhow::Error::new(error).context("cannot load the XDP program"),
+    }
+}
+
+/// What anyone without the privileges is told.
+pub(super) fn no_permission() -> anyhow::Error {
+    anyhow!("no permission to use BPF: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
+}

@@ -1,0 +1,147 @@
+//! Typed handles of the maps that the XDP program reads and writes.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, Map, MapData, PerCpuArray},
+};
+use balancer_common::{
+    abi::{Backend, Endpoint, Service, Traffic},
+    perfect_hash::Geometry,
+};
+
+use super::{name::Name, pins::Pins, tables::Tables};
+
+/// How many entries the maps have room for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Remembered flows.
+    pub flows: u32,
+    /// Service indices, the unused index 0 included.
+    pub services: u32,
+    /// Backend indices, the unused index 0 included.
+    pub backends: u32,
+}
+
+impl Capacity {
+    /// The size of the endpoint table. A service may have several ports and each of its backends as many endpoints, so
+    /// there are four entries for every service and backend, at most half of which are ever used.
+    pub const fn endpoints(self) -> Geometry {
+        let entries = (4 * (self.services + self.backends)).next_power_of_two();
+        let entry_bits = entries.trailing_zeros();
+        Geometry {
+            bucket_bits: entry_bits - 2,
+            entry_bits,
+        }
+    }
+
+    /// The maps whose size follows from the configuration.
+    pub(super) fn sizes(self) -> [(&'static str, u32); 11] {
+        let endpoints = self.endpoints();
+        [
+            ("ENDPOINT_SEEDS", endpoints.buckets()),
+            ("ENDPOINTS", endpoints.entries()),
+            ("SERVICES", self.services),
+            ("SERVICE_TRAFFIC", self.services),
+            ("SMALL_TABLES", self.services),
+            ("MEDIUM_TABLES", self.services),
+            ("LARGE_TABLES", self.services),
+            ("BACKENDS", self.backends),
+            ("BACKEND_TRAFFIC", self.backends),
+            ("FLOWS", self.flows),
+            ("REVERSE_FLOWS", self.flows),
+        ]
+    }
+}
+
+/// Every map of the eBPF object; all are pinned.
+pub(super) const PINNED: [&str; 16] = [
+    "ENDPOINT_SEEDS",
+    "ENDPOINTS",
+    "SERVICES",
+    "SERVICE_TRAFFIC",
+    "SMALL_TABLES",
+    "MEDIUM_TABLES",
+    "LARGE_TABLES",
+    "BACKENDS",
+    "BACKEND_TRAFFIC",
+    "FLOWS",
+    "REVERSE_FLOWS",
+    "FLOWS_ADDED",
+    "DROPS",
+    "ROUTES",
+    "ROUTE_EPOCH",
+    "NEIGHBOR_REQUESTS",
+];
+
+/// Handles of the maps.
+pub(super) struct Maps {
+    pub(super) endpoint_seeds: Array<MapData, u32>,
+    pub(super) endpoints: Array<MapData, Endpoint>,
+    pub(super) services: Array<MapData, Service>,
+    pub(super) service_names: Array<MapData, Name>,
+    pub(super) service_traffic: PerCpuArray<MapData, Traffic>,
+    pub(super) tables: Tables,
+    pub(super) backends: Array<MapData, Backend>,
+    pub(super) backend_names: Array<MapData, Name>,
+    pub(super) backend_traffic: PerCpuArray<MapData, Traffic>,
+    /// Not typed: flows are read many at a time.
+    pub(super) flows: MapData,
+    pub(super) flows_added: PerCpuArray<MapData, u64>,
+    pub(super) drops: PerCpuArray<MapData, u64>,
+    pub(super) route_epoch: Array<MapData, u32>,
+    pub(super) generation: Array<MapData, u64>,
+}
+
+impl Maps {
+    /// Takes the maps of a loaded object, and opens or makes those that only the daemon knows.
+    pub(super) fn take(ebpf: &mut Ebpf, pins: &Pins, capacity: Capacity) -> anyhow::Result<Self> {
+        Ok(Self {
+            endpoint_seeds: take(ebpf, "ENDPOINT_SEEDS")?,
+            endpoints: take(ebpf, "ENDPOINTS")?,
+            services: take(ebpf, "SERVICES")?,
+            service_names: open_or_make(&pins.map("SERVICE_NAMES"), capacity.services)?,
+            service_traffic: take(ebpf, "SERVICE_TRAFFIC")?,
+            tables: Tables::open(pins)?,
+            backends: take(ebpf, "BACKENDS")?,
+            backend_names: open_or_make(&pins.map("BACKEND_NAMES"), capacity.backends)?,
+            backend_traffic: take(ebpf, "BACKEND_TRAFFIC")?,
+            flows: open(&pins.map("FLOWS"))?,
+            flows_added: take(ebpf, "FLOWS_ADDED")?,
+            drops: take(ebpf, "DROPS")?,
+            route_epoch: take(ebpf, "ROUTE_EPOCH")?,
+            generation: open_or_make(&pins.map("GENERATION"), 1)?,
+        })
+    }
+}
+
+/// Takes one map out of a loaded object.
+pub(super) fn take<T>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<T>
+where
+    T: TryFrom<Map>,
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    let map = ebpf
+        .take_map(name)
+        .with_context(|| format!("the eBPF object has no map {name}"))?;
+    T::try_from(map).with_context(|| format!("map {name} is not of the expected kind"))
+}
+
+/// Opens a pinned map.
+pub(super) fn open(path: &Path) -> anyhow::Result<MapData> {
+    MapData::from_pin(path).with_context(|| format!("cannot open the pinned map {}", path.display()))
+}
+
+/// Opens the pinned array at `path`, or makes and pins it.
+fn open_or_make<V: Pod>(path: &Path, entries: u32) -> anyhow::Result<Array<MapData, V>> {
+    if !path.exists() {
+        let array: Array<MapData, V> =
+            Array::create(entries, 0).with_context(|| format!("cannot make the map {}", path.display()))?;
+        array
+            .pin(path)
+            .with_context(|| format!("cannot pin {}", path.display()))?;
+    }
+    Ok(Array::try_from(Map::from_map_data(open(path)?)?)?)
+}

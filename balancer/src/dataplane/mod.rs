@@ -1,0 +1,129 @@
+//! The data plane in the kernel: loading, pinning, attaching and the maps. The only module that knows aya.
+
+mod apply;
+mod attach;
+mod counters;
+mod explain;
+mod load;
+mod maps;
+mod name;
+mod neighbor_requests;
+mod pins;
+mod read;
+mod syscall;
+mod tables;
+
+use anyhow::Context as _;
+use aya::Ebpf;
+
+pub use attach::Attachment;
+pub use counters::FlowCounts;
+pub use maps::Capacity;
+pub use neighbor_requests::NeighborRequests;
+pub use pins::Pins;
+
+use crate::{
+    config::{self, XdpMode},
+    neighbors::Interface,
+    perfect_hash,
+    reconcile::{Limits, State},
+};
+
+/// The data plane of one daemon.
+pub struct Dataplane {
+    pins: Pins,
+    ebpf: Ebpf,
+    maps: maps::Maps,
+    capacity: Capacity,
+    state: State,
+    endpoints: perfect_hash::Table,
+    attachments: Vec<Attachment>,
+    generation: u64,
+    evictions: u64,
+}
+
+impl Dataplane {
+    /// Opens the data plane that is pinned where the configuration says, or makes it. Nothing is attached yet, and what
+    /// is attached already goes on forwarding as before.
+    ///
+    /// # Errors
+    ///
+    /// If another daemon owns the pins, the kernel refuses, or the pinned maps have another size than configured.
+    pub fn open(config: &config::Dataplane) -> anyhow::Result<Self> {
+        let pins = Pins::claim(&config.pin_path)?;
+        let capacity = Capacity {
+            flows: config.max_flows,
+            services: config.max_services + 1,
+            backends: config.max_backends + 1,
+        };
+        let mut ebpf = load::load(&pins, capacity)?;
+        let mut maps = maps::Maps::take(&mut ebpf, &pins, capacity)?;
+        let endpoints = read::endpoints(&mut maps, capacity)?;
+        let state = read::state(&maps, &endpoints)?;
+        let generation = maps.generation.get(&0, 0)?;
+        Ok(Self {
+            pins,
+            ebpf,
+            maps,
+            capacity,
+            state,
+            endpoints,
+            attachments: Vec::new(),
+            generation,
+            evictions: 0,
+        })
+    }
+
+    /// Attaches the program to `interfaces` and to no others.
+    pub fn attach(&mut self, interfaces: &[Interface], mode: XdpMode) -> anyhow::Result<()> {
+        let program = load::program(&mut self.ebpf, load::BALANCER)?;
+        self.attachments = attach::attach_all(program, &self.pins, interfaces, mode)?;
+        Ok(())
+    }
+
+    /// Reads back what the maps hold.
+    fn read_back(&mut self) -> anyhow::Result<()> {
+        self.endpoints = read::endpoints(&mut self.maps, self.capacity)?;
+        self.state = read::state(&self.maps, &self.endpoints)?;
+        Ok(())
+    }
+
+    /// Takes the data plane off its interfaces and out of the kernel. Returns the interfaces.
+    pub fn detach(self) -> anyhow::Result<Vec<String>> {
+        self.pins.remove()
+    }
+
+    /// Where the program is attached.
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+
+    /// The kernel's identifier of the program that is attached.
+    pub fn program_id(&mut self) -> anyhow::Result<u32> {
+        Ok(load::program(&mut self.ebpf, load::BALANCER)?.info()?.id())
+    }
+
+    /// What the maps hold.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// How many indices there are.
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            services: self.capacity.services,
+            backends: self.capacity.backends,
+        }
+    }
+
+    /// How many flows there is room for.
+    pub const fn max_flows(&self) -> u32 {
+        self.capacity.flows
+    }
+
+    /// What the program asks to have resolved. To be called in a Tokio runtime, and once.
+    pub fn take_neighbor_requests(&mut self) -> anyhow::Result<NeighborRequests> {
+        let buffer = maps::take(&mut self.ebpf, "NEIGHBOR_REQUESTS")?;
+        NeighborRequests::new(buffer).context("cannot watch what the XDP program asks for")
+    }
+}

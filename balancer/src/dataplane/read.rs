@@ -1,0 +1,53 @@
+//! Reading back what the maps hold, for a daemon that takes over a data plane.
+
+use std::collections::{BTreeMap, HashMap};
+
+use balancer_common::abi::{Backend, Service};
+
+use super::{Capacity, apply::write_endpoints, maps::Maps};
+use crate::{
+    perfect_hash,
+    reconcile::{BackendEntry, ServiceEntry, State},
+};
+
+/// The endpoint table, after clearing what a crash may have left half written.
+pub(super) fn endpoints(maps: &mut Maps, capacity: Capacity) -> anyhow::Result<perfect_hash::Table> {
+    let seeds = maps.endpoint_seeds.iter().collect::<Result<Vec<_>, _>>()?;
+    let entries = maps.endpoints.iter().collect::<Result<Vec<_>, _>>()?;
+    let (table, repairs) = perfect_hash::Table::from_kernel(capacity.endpoints(), seeds, entries)?;
+    write_endpoints(maps, &repairs)?;
+    Ok(table)
+}
+
+/// The state of the maps. Which backends a published table was made from is not known.
+pub(super) fn state(maps: &Maps, endpoints: &perfect_hash::Table) -> anyhow::Result<State> {
+    let mut services = BTreeMap::new();
+    for (index, name) in (0..).zip(maps.service_names.iter()) {
+        if let Some(name) = name?.text() {
+            let record: Service = maps.services.get(&index, 0)?;
+            let record = (record != Service::VACANT).then_some(record);
+            services.insert(index, ServiceEntry { name, record });
+        }
+    }
+    let mut backends = BTreeMap::new();
+    let mut vacated = HashMap::new();
+    for (index, name) in (0..).zip(maps.backend_names.iter()) {
+        let record: Backend = maps.backends.get(&index, 0)?;
+        match name?.text() {
+            Some(name) => {
+                backends.insert(index, BackendEntry { name, record });
+            }
+            None if record.incarnation != 0 => {
+                vacated.insert(index, record.incarnation);
+            }
+            None => {}
+        }
+    }
+    Ok(State {
+        services,
+        backends,
+        vacated,
+        endpoints: endpoints.iter().collect(),
+        tables: HashMap::new(),
+    })
+}

@@ -1,0 +1,211 @@
+//! Map commands of `bpf(2)` that aya does not offer: many elements with one call, deletion from an array of maps, and
+//! arrays whose one value is too large for the stack.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+};
+
+use aya::Pod;
+
+/// Commands (`enum bpf_cmd` in linux/bpf.h).
+#[derive(Clone, Copy)]
+#[repr(i64)]
+enum Command {
+    CreateMap = 0,
+    LookupElement = 1,
+    UpdateElement = 2,
+    DeleteElement = 3,
+    LookupBatch = 24,
+    UpdateBatch = 26,
+}
+
+/// The part of `union bpf_attr` that is needed to make an array.
+#[repr(C)]
+struct ArrayAttributes {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+}
+
+/// The part of `union bpf_attr` that the commands on one element use.
+#[repr(C)]
+struct ElementAttributes {
+    map_fd: u32,
+    _padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+impl ElementAttributes {
+    fn new<V>(map: &impl AsFd, index: &u32, value: *const V) -> Self {
+        Self {
+            map_fd: descriptor(map),
+            _padding: 0,
+            key: std::ptr::from_ref(index) as u64,
+            value: value as u64,
+            flags: 0,
+        }
+    }
+}
+
+/// The part of `union bpf_attr` that the batch commands use.
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttributes {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+/// Calls `bpf(2)`.
+///
+/// # Safety
+///
+/// `attributes` must be laid out as the kernel expects them for `command`, and every address in them must be that of a
+/// live buffer of the size that the command reads or writes.
+unsafe fn bpf<T>(command: Command, attributes: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: the size is that of the attributes; the rest is the caller's promise.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command as libc::c_long,
+            std::ptr::from_mut(attributes),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+fn descriptor(map: &impl AsFd) -> u32 {
+    map.as_fd().as_raw_fd().unsigned_abs()
+}
+
+/// Makes an array of one element with the given value.
+pub(super) fn array_of_one<V: Pod>(value: &[V]) -> io::Result<OwnedFd> {
+    /// `BPF_MAP_TYPE_ARRAY` (linux/bpf.h).
+    const ARRAY: u32 = 2;
+    /// Bytes of an array's index.
+    const KEY_SIZE: u32 = 4;
+    let mut attributes = ArrayAttributes {
+        map_type: ARRAY,
+        key_size: KEY_SIZE,
+        value_size: u32::try_from(size_of_val(value)).map_err(io::Error::other)?,
+        max_entries: 1,
+        map_flags: 0,
+    };
+    // SAFETY: the attributes hold no addresses.
+    let descriptor = unsafe { bpf(Command::CreateMap, &mut attributes) }?;
+    let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just opened it for us.
+    let map = unsafe { OwnedFd::from_raw_fd(descriptor) };
+
+    let index = 0_u32;
+    let mut attributes = ElementAttributes::new(&map, &index, value.as_ptr());
+    // SAFETY: key and value are live, and the map has been made for values of this size.
+    unsafe { bpf(Command::UpdateElement, &mut attributes) }?;
+    Ok(map)
+}
+
+/// Reads the value under `index` into `value`, which must be as long as the map's values. `false` if there is none.
+pub(super) fn lookup<V: Pod>(map: &impl AsFd, index: u32, value: &mut [V]) -> io::Result<bool> {
+    let mut attributes = ElementAttributes::new(map, &index, value.as_mut_ptr());
+    // SAFETY: key and value are live; the caller has sized the value.
+    match unsafe { bpf(Command::LookupElement, &mut attributes) } {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes an element, if it is there.
+pub(super) fn delete(map: &impl AsFd, index: u32) -> io::Result<()> {
+    let mut attributes = ElementAttributes::new(map, &index, std::ptr::null::<u8>());
+    // SAFETY: the key is live, and the command reads nothing else.
+    match unsafe { bpf(Command::DeleteElement, &mut attributes) } {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes `values[i]` under `keys[i]` for every `i`. An error may leave some of them written.
+pub(super) fn update_all<K: Pod, V: Pod>(map: &impl AsFd, keys: &[K], values: &[V]) -> io::Result<()> {
+    assert_eq!(keys.len(), values.len(), "each key needs its value");
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut attributes = BatchAttributes {
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: u32::try_from(keys.len()).map_err(io::Error::other)?,
+        map_fd: descriptor(map),
+        ..BatchAttributes::default()
+    };
+    // SAFETY: keys and values are live and as many as `count` says.
+    unsafe { bpf(Command::UpdateBatch, &mut attributes) }?;
+    Ok(())
+}
+
+/// Calls `visit` with every element of a hash map. Elements that come or go meanwhile may be missed.
+pub(super) fn for_each<K: Pod, V: Pod>(map: &impl AsFd, mut visit: impl FnMut(&K, &V)) -> io::Result<()> {
+    /// Elements per call: enough to make the calls rare, and more than any bucket has.
+    const CHUNK: u32 = 4_096;
+    let mut keys = zeroed_vec::<K>(CHUNK);
+    let mut values = zeroed_vec::<V>(CHUNK);
+    // Where the kernel is to go on; it writes as much as a key, or four bytes if a key is shorter.
+    let mut position = vec![0_u8; size_of::<K>().max(size_of::<u32>())];
+    let mut first = true;
+    loop {
+        let mut attributes = BatchAttributes {
+            in_batch: if first { 0 } else { position.as_ptr() as u64 },
+            out_batch: position.as_mut_ptr() as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: CHUNK,
+            map_fd: descriptor(map),
+            ..BatchAttributes::default()
+        };
+        // SAFETY: the buffers are live and hold `CHUNK` elements each.
+        let last = match unsafe { bpf(Command::LookupBatch, &mut attributes) } {
+            Ok(_) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
+        };
+        for (key, value) in keys.iter().zip(&values).take(attributes.count as usize) {
+            visit(key, value);
+        }
+        if last {
+            return Ok(());
+        }
+        first = false;
+    }
+}
+
+/// Waits until no packet is still being processed with what was in the maps before (`membarrier(2)`, whose global command
+/// is a grace period of RCU, under which every XDP program runs).
+pub(super) fn wait_for_packets() -> io::Result<()> {
+    /// `MEMBARRIER_CMD_GLOBAL` (linux/membarrier.h).
+    const GLOBAL: libc::c_int = 1;
+    // SAFETY: the call takes no pointers.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn zeroed_vec<T: Pod>(len: u32) -> Vec<T> {
+    // SAFETY: a `Pod` type is valid for any bytes, zeroes among them.
+    (0..len).map(|_| unsafe { std::mem::zeroed() }).collect()
+}

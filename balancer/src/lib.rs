@@ -2,10 +2,15 @@
 //!
 //! ARCHITECTURE.md at the root of the repository says how the modules work together.
 
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod controller;
+pub mod daemon;
 pub mod dataplane;
 pub mod health;
 pub mod maglev;
+pub mod metrics;
 pub mod neighbors;
 pub mod perfect_hash;
 pub mod reconcile;

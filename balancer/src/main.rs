@@ -1,1 +1,7 @@
-fn main() {}
+//! The `balancer` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    balancer::cli::main()
+}

@@ -1,0 +1,136 @@
+//! The flags, as data. What they mean is decided elsewhere.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::client_address::ClientAddress;
+
+/// Layer-4 affinity load balancer.
+#[derive(Debug, Parser)]
+#[command(name = "balancer", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// The daemon's control socket.
+    #[arg(
+        long,
+        global = true,
+        env = "BALANCER_SOCKET",
+        value_name = "PATH",
+        default_value = "/run/balancer/balancer.sock"
+    )]
+    pub socket: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon in the foreground; it logs to stderr.
+    ///
+    /// The data plane goes on forwarding when the daemon is stopped, killed or replaced; `balancer detach` removes it.
+    Run(RunArgs),
+    /// Validate a configuration file and touch nothing.
+    Check(CheckArgs),
+    /// Show how the daemon and its data plane are.
+    Status(OutputArgs),
+    /// Services.
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Backends.
+    #[command(subcommand)]
+    Backend(BackendCommand),
+    /// Show where a client's packets go right now, and why.
+    Lookup(LookupArgs),
+    /// Take the data plane off its interfaces. A daemon that runs ends.
+    Detach(DetachArgs),
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/balancer/balancer.toml")]
+    pub config: PathBuf,
+    /// What to log: a level (error, warn, info, debug, trace), or levels by module as in
+    /// `info,balancer::health=debug`.
+    #[arg(long, value_name = "FILTER", env = "BALANCER_LOG", default_value = "info")]
+    pub log: String,
+    /// How to write the log.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON document per line.
+    Json,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration file.
+    pub file: PathBuf,
+}
+
+/// How the result of a reading command is written.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OutputArgs {
+    /// How to write the result.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// How a result is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// `service …`
+#[derive(Debug, Subcommand)]
+pub enum ServiceCommand {
+    /// List the services.
+    List(OutputArgs),
+}
+
+/// `backend …`
+#[derive(Debug, Subcommand)]
+pub enum BackendCommand {
+    /// List the backends, of one service or of all.
+    List {
+        /// The service's name.
+        service: Option<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+/// Flags of `lookup`.
+#[derive(Debug, Args)]
+pub struct LookupArgs {
+    /// The service's name.
+    pub service: String,
+    /// The client's address, with its port where the service's affinity counts it: `10.0.0.1:40000` or
+    /// `[2001:db8::1]:40000`.
+    #[arg(value_name = "CLIENT[:PORT]")]
+    pub client: ClientAddress,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags of `detach`.
+#[derive(Debug, Args)]
+pub struct DetachArgs {
+    /// The configuration file that says where the data plane is pinned, if no daemon runs.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}

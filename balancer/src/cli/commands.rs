@@ -1,0 +1,115 @@
+//! What each command does.
+
+use std::{io::Write as _, path::Path};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::{
+    args::{BackendCommand, Cli, Command, DetachArgs, LookupArgs, Output, ServiceCommand},
+    failure::Failure,
+    text,
+};
+use crate::{
+    config,
+    control::client,
+    control::protocol::{Request, Response},
+    daemon,
+    dataplane::Pins,
+};
+
+/// Executes the command.
+pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
+    let socket = &cli.socket;
+    match cli.command {
+        Command::Run(args) => run(&args),
+        Command::Check(args) => check(&args.file),
+        Command::Status(args) => match client::ask(socket, &Request::Status)? {
+            Response::Status(status) => print(args.output, &status, text::status),
+            other => Err(unexpected(&other)),
+        },
+        Command::Service(ServiceCommand::List(args)) => match client::ask(socket, &Request::Services)? {
+            Response::Services(services) => print(args.output, &services, |services| text::services(services)),
+            other => Err(unexpected(&other)),
+        },
+        Command::Backend(BackendCommand::List { service, output }) => {
+            match client::ask(socket, &Request::Backends { service })? {
+                Response::Backends(backends) => print(output.output, &backends, |backends| text::backends(backends)),
+                other => Err(unexpected(&other)),
+            }
+        }
+        Command::Lookup(args) => lookup(socket, args),
+        Command::Detach(args) => detach(socket, &args),
+    }
+}
+
+fn run(args: &super::args::RunArgs) -> Result<(), Failure> {
+    let loaded = config::load(&args.config)?;
+    daemon::init_log(&args.log, args.log_format == super::args::LogFormat::Json)
+        .map_err(|error| Failure::Usage(format!("{error:#}")))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(daemon::run(loaded.config)?)
+}
+
+fn check(file: &Path) -> Result<(), Failure> {
+    let loaded = config::load(file)?;
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let services = loaded.config.services.len();
+    let backends: usize = loaded
+        .config
+        .services
+        .iter()
+        .map(|service| service.backends.len())
+        .sum();
+    println!("{}: valid: {services} services, {backends} backends", file.display());
+    Ok(())
+}
+
+fn lookup(socket: &Path, args: LookupArgs) -> Result<(), Failure> {
+    let request = Request::Lookup {
+        service: args.service,
+        client: args.client.address,
+        port: args.client.port,
+    };
+    match client::ask(socket, &request)? {
+        Response::Lookup(lookup) => print(args.output.output, &lookup, text::lookup),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Asks the daemon to detach; without a daemon, removes what is pinned.
+fn detach(socket: &Path, args: &DetachArgs) -> Result<(), Failure> {
+    let interfaces = match client::ask(socket, &Request::Detach) {
+        Ok(Response::Detached(interfaces)) => interfaces,
+        Ok(other) => return Err(unexpected(&other)),
+        Err(client::Error::Unreachable { .. }) => {
+            let pin_path = daemon::pin_path(socket, args.config.as_deref())?;
+            let Some(pins) = Pins::claim_existing(&pin_path)? else {
+                println!("nothing to detach: no data plane is pinned at {}", pin_path.display());
+                return Ok(());
+            };
+            pins.remove()?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    println!("detached from {}", text::list_or_none(&interfaces));
+    Ok(())
+}
+
+/// Writes a result to stdout.
+fn print<T: Serialize>(output: Output, value: &T, as_text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+    let text = match output {
+        Output::Json => serde_json::to_string_pretty(value).context("cannot write JSON")?,
+        Output::Text => as_text(value),
+    };
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(())
+}
+
+fn unexpected(response: &Response) -> Failure {
+    Failure::Other(anyhow::anyhow!("the daemon answered something else: {response:?}"))
+}

@@ -1,0 +1,244 @@
+//! What client commands and daemon say to each other: one JSON document per line, a request and its response.
+//!
+//! The views are also what `-o json` prints, so their keys are part of the command line's surface.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{Affinity, Forwarding, Protocol},
+    health::Health,
+    neighbors::AttachedMode,
+};
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "request")]
+pub enum Request {
+    /// How the daemon and its data plane are.
+    Status,
+    /// Every service.
+    Services,
+    /// The backends of one service, or of all.
+    Backends {
+        /// The service's name.
+        service: Option<String>,
+    },
+    /// Where a client's packets go.
+    Lookup {
+        /// The service's name.
+        service: String,
+        /// The client's address.
+        client: IpAddr,
+        /// The client's port, if it is known.
+        port: Option<u16>,
+    },
+    /// To take the data plane off its interfaces and end.
+    Detach,
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "response", content = "content")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Status),
+    /// To [`Request::Services`].
+    Services(Vec<ServiceView>),
+    /// To [`Request::Backends`].
+    Backends(Vec<BackendView>),
+    /// To [`Request::Lookup`].
+    Lookup(Lookup),
+    /// To [`Request::Detach`]: the interfaces.
+    Detached(Vec<String>),
+    /// The request cannot be granted.
+    Refused(Refusal),
+}
+
+/// Why a request cannot be granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What kind of reason it is.
+    pub kind: RefusalKind,
+    /// The reason and what to do about it.
+    pub message: String,
+}
+
+/// Kinds of reasons, which clients tell apart by their exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// There is no service or backend of that name.
+    NotFound,
+    /// The request itself is at fault.
+    Usage,
+    /// The daemon or the kernel failed.
+    Failed,
+}
+
+/// The daemon and its data plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// The data plane.
+    pub dataplane: DataplaneView,
+    /// Number of services.
+    pub services: usize,
+    /// Backends by state.
+    pub backends: BackendCounts,
+}
+
+/// The data plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataplaneView {
+    /// Where it is attached.
+    pub interfaces: Vec<InterfaceView>,
+    /// Number of changes that were made to it.
+    pub generation: u64,
+    /// Remembered flows.
+    pub flows: u64,
+    /// Flows that there is room for.
+    pub max_flows: u32,
+}
+
+/// An interface with the XDP program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceView {
+    /// Its name.
+    pub name: String,
+    /// Where in the receive path the program runs.
+    pub mode: AttachedMode,
+    /// The kernel's identifier of the program.
+    pub program_id: u32,
+}
+
+/// Backends by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendCounts {
+    /// All of them.
+    pub total: usize,
+    /// Those that are up, or whose health is not known yet.
+    pub up: usize,
+    /// Those that are down.
+    pub down: usize,
+    /// Those that are being drained.
+    pub draining: usize,
+}
+
+/// A service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// The VIP.
+    pub address: IpAddr,
+    /// Its ports; none means every port.
+    pub ports: Vec<u16>,
+    /// Its transport protocol.
+    pub protocol: Protocol,
+    /// How packets reach a backend.
+    pub forwarding: Forwarding,
+    /// What decides where a client goes.
+    pub affinity: Affinity,
+    /// Number of backends.
+    pub backends: usize,
+    /// Number of backends that are up, or whose health is not known yet.
+    pub backends_up: usize,
+    /// Packets forwarded from clients.
+    pub packets: u64,
+    /// Bytes of IP packets forwarded from clients.
+    pub bytes: u64,
+    /// Flows that began.
+    pub new_flows: u64,
+    /// Packets returned to clients.
+    pub reply_packets: u64,
+    /// Bytes of IP packets returned to clients.
+    pub reply_bytes: u64,
+}
+
+/// A backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendView {
+    /// The service's name.
+    pub service: String,
+    /// Its name.
+    pub name: String,
+    /// Its address, with its port if it has one of its own.
+    pub address: String,
+    /// Its configured weight.
+    pub weight: u32,
+    /// What the operator wants of it.
+    pub admin: Admin,
+    /// What its health check says.
+    pub health: Health,
+    /// Remembered flows.
+    pub flows: u64,
+    /// Packets forwarded to it.
+    pub packets: u64,
+    /// Bytes of IP packets forwarded to it.
+    pub bytes: u64,
+    /// Flows that began.
+    pub new_flows: u64,
+    /// Packets that it returned.
+    pub reply_packets: u64,
+    /// Bytes of IP packets that it returned.
+    pub reply_bytes: u64,
+    /// Its share of new clients, 0 to 1.
+    pub share: f64,
+    /// Why its packets cannot leave the host, if they cannot.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unreachable: Option<String>,
+}
+
+/// What the operator wants of a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Admin {
+    /// To serve.
+    #[default]
+    Active,
+    /// To keep what it has and get nothing new.
+    Draining,
+    /// To get nothing.
+    Disabled,
+    /// To sleep until a client needs it.
+    Suspended,
+}
+
+/// Where a client's packets go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lookup {
+    /// The service's name.
+    pub service: String,
+    /// The client as it was asked for.
+    pub client: String,
+    /// The backend's name.
+    pub backend: Option<String>,
+    /// The backend's address, with its port if it has one of its own.
+    pub address: Option<String>,
+    /// Why.
+    pub reason: LookupReason,
+    /// The slot of the Maglev table that the client's hash falls on.
+    pub slot: u32,
+    /// Slots of the table.
+    pub slots: u32,
+}
+
+/// Why a client's packets go where they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LookupReason {
+    /// The flow is remembered.
+    Flow,
+    /// The flow is new, and the Maglev table says so.
+    Maglev,
+    /// No backend may take it.
+    NoBackend,
+}

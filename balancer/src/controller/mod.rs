@@ -1,0 +1,246 @@
+//! The owner of the data plane: everything that changes or reads it passes through one thread.
+//!
+//! The thread takes inputs (health verdicts, next hops, requests), works out what the data plane should hold, and has the
+//! difference carried out. It is a thread and not a task because the kernel makes it wait: for the end of packets that
+//! still use what is being replaced.
+
+mod desired;
+mod requests;
+mod views;
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    thread,
+    time::Instant,
+};
+
+use anyhow::Context as _;
+use balancer_common::abi::{BackendFlags, NextHop};
+use tokio::sync::{mpsc, oneshot};
+
+pub use views::Snapshot;
+
+use crate::{
+    config::Config,
+    control::protocol::{Request, Response},
+    dataplane::Dataplane,
+    health::{Health, Target, Verdict},
+    neighbors::{self, Unreachable},
+    reconcile,
+};
+
+/// What a backend is called by: its service's name and its own.
+pub type BackendKey = (String, String);
+
+/// What can happen to the controller.
+pub enum Input {
+    /// A backend's health has changed.
+    Health(Verdict<BackendKey>),
+    /// A next hop or the routes have changed.
+    Neighbor(neighbors::Event),
+    /// A client of the control socket asks.
+    Request(Request, oneshot::Sender<Response>),
+    /// Somebody wants the figures.
+    Snapshot(oneshot::Sender<anyhow::Result<Snapshot>>),
+}
+
+/// The way to the controller.
+#[derive(Clone)]
+pub struct Handle {
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Handle {
+    /// Where inputs are sent.
+    pub const fn new(inputs: mpsc::Sender<Input>) -> Self {
+        Self { inputs }
+    }
+
+    /// Has a request answered.
+    pub async fn ask(&self, request: Request) -> anyhow::Result<Response> {
+        let (sender, receiver) = oneshot::channel();
+        self.inputs
+            .send(Input::Request(request, sender))
+            .await
+            .context("the daemon is ending")?;
+        receiver.await.context("the daemon is ending")
+    }
+
+    /// The figures of this moment.
+    pub async fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        let (sender, receiver) = oneshot::channel();
+        self.inputs
+            .send(Input::Snapshot(sender))
+            .await
+            .context("the daemon is ending")?;
+        receiver.await.context("the daemon is ending")?
+    }
+}
+
+/// Why the controller ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// All handles are gone: the daemon stops, the data plane stays.
+    Stopped,
+    /// A client had the data plane detached.
+    Detached,
+}
+
+/// The owner of the data plane.
+pub struct Controller {
+    config: Config,
+    started: Instant,
+    dataplane: Dataplane,
+    health: HashMap<BackendKey, Health>,
+    next_hops: HashMap<IpAddr, Result<NextHop, Unreachable>>,
+}
+
+impl Controller {
+    /// A controller of `dataplane`. What the data plane knows of the backends' health is where it begins.
+    pub fn new(config: Config, dataplane: Dataplane) -> Self {
+        let health = remembered_health(&config, &dataplane);
+        Self {
+            config,
+            started: Instant::now(),
+            dataplane,
+            health,
+            next_hops: HashMap::new(),
+        }
+    }
+
+    /// The addresses whose next hops the data plane needs.
+    pub fn destinations(&self) -> HashSet<IpAddr> {
+        self.config
+            .services
+            .iter()
+            .flat_map(|service| &service.backends)
+            .map(|backend| backend.address)
+            .collect()
+    }
+
+    /// What the health checker is to probe.
+    pub fn targets(&self) -> Vec<Target<BackendKey>> {
+        desired::targets(&self.config, &self.health)
+    }
+
+    /// The data plane, to attach it.
+    pub const fn dataplane(&mut self) -> &mut Dataplane {
+        &mut self.dataplane
+    }
+
+    /// Notes a next hop without acting on it yet.
+    pub fn set_next_hop(&mut self, destination: IpAddr, next_hop: Result<NextHop, Unreachable>) {
+        if let Err(unreachable) = &next_hop {
+            tracing::warn!(backend = %destination, "packets cannot leave the host: {unreachable}");
+        }
+        self.next_hops.insert(destination, next_hop);
+    }
+
+    /// Makes the data plane hold what it should. Returns whether anything had to change.
+    pub fn reconcile(&mut self) -> anyhow::Result<bool> {
+        let desired = desired::desired(&self.config, &self.health, &self.next_hops);
+        let operations = reconcile::diff(self.dataplane.state(), &desired, self.dataplane.limits())?;
+        if operations.is_empty() {
+            return Ok(false);
+        }
+        self.dataplane.apply(operations)?;
+        Ok(true)
+    }
+
+    /// Runs the controller on a thread of its own until it ends; the returned channel then says why.
+    pub fn spawn(self, inputs: mpsc::Receiver<Input>) -> anyhow::Result<oneshot::Receiver<End>> {
+        let (sender, receiver) = oneshot::channel();
+        thread::Builder::new()
+            .name("controller".to_owned())
+            .spawn(move || {
+                let end = self.run(inputs);
+                // Nobody waits for the end any more only if the daemon is ending.
+                let _nobody_waits: Result<(), End> = sender.send(end);
+            })
+            .context("cannot start the controller")?;
+        Ok(receiver)
+    }
+
+    fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> End {
+        while let Some(input) = inputs.blocking_recv() {
+            // Whatever has come meanwhile is taken in too, and the data plane changed once.
+            let mut input = Some(input);
+            let mut changed = false;
+            while let Some(next) = input {
+                match next {
+                    Input::Health(verdict) => changed |= self.take_verdict(verdict),
+                    Input::Neighbor(event) => changed |= self.take_neighbor_event(event),
+                    Input::Request(Request::Detach, reply) => return self.detach(reply),
+                    Input::Request(request, reply) => {
+                        // A client that has gone away needs no answer.
+                        let _gone: Result<(), Response> = reply.send(self.answer(request));
+                    }
+                    Input::Snapshot(reply) => {
+                        let _gone: Result<(), anyhow::Result<Snapshot>> = reply.send(self.snapshot());
+                    }
+                }
+                input = inputs.try_recv().ok();
+            }
+            if changed && let Err(error) = self.reconcile() {
+                tracing::error!("the data plane could not be changed: {error:#}");
+            }
+        }
+        End::Stopped
+    }
+
+    fn take_verdict(&mut self, verdict: Verdict<BackendKey>) -> bool {
+        let (service, backend) = &verdict.key;
+        tracing::info!(service, backend, "{:?}: {}", verdict.health, verdict.cause);
+        self.health.insert(verdict.key, verdict.health);
+        true
+    }
+
+    fn take_neighbor_event(&mut self, event: neighbors::Event) -> bool {
+        match event {
+            neighbors::Event::NextHop { destination, result } => {
+                self.set_next_hop(destination, result);
+                true
+            }
+            neighbors::Event::RoutesChanged => {
+                if let Err(error) = self.dataplane.forget_routes() {
+                    tracing::error!("remembered routes could not be made void: {error:#}");
+                }
+                false
+            }
+        }
+    }
+
+    fn detach(self, reply: oneshot::Sender<Response>) -> End {
+        let response = match self.dataplane.detach() {
+            Ok(interfaces) => {
+                tracing::info!("detached from {}", interfaces.join(", "));
+                Response::Detached(interfaces)
+            }
+            Err(error) => requests::failed(&error),
+        };
+        let _gone: Result<(), Response> = reply.send(response);
+        End::Detached
+    }
+}
+
+/// What the data plane's records say of the backends' health, as an earlier daemon left it.
+fn remembered_health(config: &Config, dataplane: &Dataplane) -> HashMap<BackendKey, Health> {
+    let state = dataplane.state();
+    let known = state.index();
+    let mut health = HashMap::new();
+    for (service, backend) in desired::backends(config) {
+        let index = desired::backend_index(&known, service, backend);
+        if let Some(entry) = index.and_then(|index| state.backends.get(&index)) {
+            let known = if entry.record.flags.contains(BackendFlags::UP) {
+                Health::Up
+            } else if entry.record.flags.contains(BackendFlags::DOWN) {
+                Health::Down
+            } else {
+                Health::Unknown
+            };
+            health.insert((service.name.clone(), backend.name.clone()), known);
+        }
+    }
+    health
+}

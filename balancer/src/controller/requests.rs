@@ -1,0 +1,138 @@
+//! Answers to clients of the control socket.
+
+use std::net::{IpAddr, SocketAddr};
+
+use balancer_common::abi::{Explanation, Reason};
+
+use super::{Controller, desired};
+use crate::{
+    config::{Affinity, Service},
+    control::protocol::{Lookup, LookupReason, Refusal, RefusalKind, Request, Response},
+};
+
+impl Controller {
+    pub(super) fn answer(&mut self, request: Request) -> Response {
+        let answer = match request {
+            Request::Status => self.answer_status(),
+            Request::Services => self.services().map(Response::Services),
+            Request::Backends { service } => self.answer_backends(service.as_deref()),
+            Request::Lookup { service, client, port } => self.lookup(&service, client, port),
+            // The controller ends with it, so it is dealt with where it comes in.
+            Request::Detach => Ok(Response::Detached(Vec::new())),
+        };
+        answer.unwrap_or_else(|error| match error.downcast::<Refusal>() {
+            Ok(refusal) => Response::Refused(refusal),
+            Err(error) => failed(&error),
+        })
+    }
+
+    fn answer_status(&mut self) -> anyhow::Result<Response> {
+        let flows = self.dataplane.flow_counts()?;
+        Ok(Response::Status(self.status(&flows)?))
+    }
+
+    fn answer_backends(&self, service: Option<&str>) -> anyhow::Result<Response> {
+        if let Some(name) = service {
+            self.find_service(name)?;
+        }
+        let flows = self.dataplane.flow_counts()?;
+        Ok(Response::Backends(self.backends(service, &flows)?))
+    }
+
+    fn find_service(&self, name: &str) -> Result<&Service, Refusal> {
+        let mut services = self.config.services.iter();
+        services.find(|service| service.name == name).ok_or_else(|| {
+            let names: Vec<_> = self
+                .config
+                .services
+                .iter()
+                .map(|service| service.name.as_str())
+                .collect();
+            Refusal {
+                kind: RefusalKind::NotFound,
+                message: format!("there is no service {name}: the services are {}", names.join(", ")),
+            }
+        })
+    }
+
+    fn lookup(&mut self, name: &str, client: IpAddr, port: Option<u16>) -> anyhow::Result<Response> {
+        let service = self.find_service(name)?.clone();
+        check_lookup(&service, client, port)?;
+        let asked = SocketAddr::new(client, port.unwrap_or(0));
+        let explanation = self.explain_any_port(&service, asked)?;
+        let backend = self
+            .dataplane
+            .state()
+            .backends
+            .get(&explanation.backend)
+            .map(|entry| entry.record);
+        let backend = backend.and_then(|record| {
+            service
+                .backends
+                .iter()
+                .find(|backend| desired::has_identity(backend, record.address, record.port))
+        });
+        Ok(Response::Lookup(Lookup {
+            service: service.name.clone(),
+            client: port.map_or_else(|| client.to_string(), |_| asked.to_string()),
+            backend: backend.map(|backend| backend.name.clone()),
+            address: backend.map(crate::config::Backend::endpoint),
+            reason: match Reason::from_u32(explanation.reason) {
+                Some(Reason::Flow) => LookupReason::Flow,
+                Some(Reason::Maglev) => LookupReason::Maglev,
+                Some(Reason::NoBackend | Reason::NoService) | None => LookupReason::NoBackend,
+            },
+            slot: explanation.slot,
+            slots: service.maglev_size.slots(),
+        }))
+    }
+
+    /// Asks the data plane about each port of the service until one has a flow of the client; else the first port's
+    /// answer counts, which is every port's.
+    fn explain_any_port(&mut self, service: &Service, client: SocketAddr) -> anyhow::Result<Explanation> {
+        let protocol = desired::protocol_number(service.protocol);
+        let any = [1];
+        let ports: &[u16] = if service.ports.is_empty() { &any } else { &service.ports };
+        let mut first = None;
+        for &port in ports {
+            let explanation = self
+                .dataplane
+                .explain(client, SocketAddr::new(service.address, port), protocol)?;
+            if Reason::from_u32(explanation.reason) == Some(Reason::Flow) {
+                return Ok(explanation);
+            }
+            first.get_or_insert(explanation);
+        }
+        Ok(first.unwrap_or_default())
+    }
+}
+
+fn check_lookup(service: &Service, client: IpAddr, port: Option<u16>) -> Result<(), Refusal> {
+    let usage = |message| {
+        Err(Refusal {
+            kind: RefusalKind::Usage,
+            message,
+        })
+    };
+    if client.is_ipv4() != service.address.is_ipv4() {
+        return usage(format!(
+            "{client} cannot be a client of {}, whose address is {}",
+            service.name, service.address
+        ));
+    }
+    if port.is_none() && service.affinity == Affinity::ClientIpPort {
+        let example = SocketAddr::new(client, 40_000);
+        return usage(format!(
+            "the affinity of {} counts the client's port as well: name it, for example {example}",
+            service.name
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn failed(error: &anyhow::Error) -> Response {
+    Response::Refused(Refusal {
+        kind: RefusalKind::Failed,
+        message: format!("{error:#}"),
+    })
+}

@@ -1,0 +1,141 @@
+//! What the data plane shows of itself.
+
+use balancer_common::{DropReason, abi::Traffic};
+
+use super::{Controller, desired};
+use crate::{
+    config::{Backend, Service},
+    control::protocol::{Admin, BackendCounts, BackendView, DataplaneView, InterfaceView, ServiceView, Status},
+    dataplane::FlowCounts,
+    health::Health,
+};
+
+/// Every figure of one moment, for the metrics.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The daemon and its data plane.
+    pub status: Status,
+    /// The services.
+    pub services: Vec<ServiceView>,
+    /// The backends.
+    pub backends: Vec<BackendView>,
+    /// Dropped packets by reason.
+    pub drops: Vec<(DropReason, u64)>,
+    /// Flows that were forgotten to make room for others.
+    pub evictions: u64,
+}
+
+impl Controller {
+    pub(super) fn snapshot(&mut self) -> anyhow::Result<Snapshot> {
+        let flows = self.dataplane.flow_counts()?;
+        Ok(Snapshot {
+            status: self.status(&flows)?,
+            services: self.services()?,
+            backends: self.backends(None, &flows)?,
+            drops: self.dataplane.drops()?,
+            evictions: self.dataplane.evictions(&flows)?,
+        })
+    }
+
+    pub(super) fn status(&mut self, flows: &FlowCounts) -> anyhow::Result<Status> {
+        let program_id = self.dataplane.program_id()?;
+        let interfaces = self.dataplane.attachments().iter();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            dataplane: DataplaneView {
+                interfaces: interfaces
+                    .map(|attachment| InterfaceView {
+                        name: attachment.interface.clone(),
+                        mode: attachment.mode,
+                        program_id,
+                    })
+                    .collect(),
+                generation: self.dataplane.generation(),
+                flows: flows.total,
+                max_flows: self.dataplane.max_flows(),
+            },
+            services: self.config.services.len(),
+            backends: self.backend_counts(),
+        })
+    }
+
+    fn backend_counts(&self) -> BackendCounts {
+        let mut counts = BackendCounts::default();
+        for (service, backend) in desired::backends(&self.config) {
+            counts.total += 1;
+            if self.is_up(service, backend) {
+                counts.up += 1;
+            } else {
+                counts.down += 1;
+            }
+        }
+        counts
+    }
+
+    pub(super) fn services(&self) -> anyhow::Result<Vec<ServiceView>> {
+        let known = self.dataplane.state().index();
+        self.config
+            .services
+            .iter()
+            .map(|service| {
+                let traffic = match known.services.get(service.name.as_str()) {
+                    Some(&index) => self.dataplane.service_traffic(index)?,
+                    None => Traffic::default(),
+                };
+                let up = service.backends.iter().filter(|backend| self.is_up(service, backend));
+                Ok(ServiceView {
+                    name: service.name.clone(),
+                    address: service.address,
+                    ports: service.ports.clone(),
+                    protocol: service.protocol,
+                    forwarding: service.forwarding,
+                    affinity: service.affinity,
+                    backends: service.backends.len(),
+                    backends_up: up.count(),
+                    packets: traffic.packets,
+                    bytes: traffic.bytes,
+                    new_flows: traffic.new_flows,
+                    reply_packets: traffic.reply_packets,
+                    reply_bytes: traffic.reply_bytes,
+                })
+            })
+            .collect()
+    }
+
+    /// The backends of one service, or of all.
+    pub(super) fn backends(&self, service: Option<&str>, flows: &FlowCounts) -> anyhow::Result<Vec<BackendView>> {
+        let known = self.dataplane.state().index();
+        desired::backends(&self.config)
+            .filter(|(of, _)| service.is_none_or(|name| of.name == name))
+            .map(|(service, backend)| {
+                let index = desired::backend_index(&known, service, backend).unwrap_or(0);
+                let traffic = self.dataplane.backend_traffic(index)?;
+                let next_hop = self.next_hops.get(&backend.address);
+                Ok(BackendView {
+                    service: service.name.clone(),
+                    name: backend.name.clone(),
+                    address: backend.endpoint(),
+                    weight: backend.weight,
+                    admin: Admin::Active,
+                    health: desired::health_of(&self.health, service, backend),
+                    flows: flows.by_backend.get(&index).copied().unwrap_or(0),
+                    packets: traffic.packets,
+                    bytes: traffic.bytes,
+                    new_flows: traffic.new_flows,
+                    reply_packets: traffic.reply_packets,
+                    reply_bytes: traffic.reply_bytes,
+                    share: self.dataplane.share(index),
+                    unreachable: next_hop
+                        .and_then(|next_hop| next_hop.as_ref().err())
+                        .map(ToString::to_string),
+                })
+            })
+            .collect()
+    }
+
+    fn is_up(&self, service: &Service, backend: &Backend) -> bool {
+        desired::health_of(&self.health, service, backend) != Health::Down
+    }
+}

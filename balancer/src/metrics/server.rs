@@ -1,0 +1,81 @@
+//! The HTTP server.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use tokio::net::TcpListener;
+
+use prometheus::{Encoder as _, TEXT_FORMAT, TextEncoder};
+
+use super::{probes::ProbeMetrics, traffic};
+use crate::controller::Handle;
+
+/// What the handlers need.
+#[derive(Clone)]
+struct Shared {
+    controller: Handle,
+    probes: Arc<ProbeMetrics>,
+}
+
+/// Listens at `address`.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen at metrics.listen {address}: choose another address or port"))
+}
+
+/// Serves scrapes for good.
+pub async fn serve(listener: TcpListener, controller: Handle, probes: Arc<ProbeMetrics>) -> anyhow::Result<()> {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .with_state(Shared { controller, probes });
+    axum::serve(listener, router)
+        .await
+        .context("the metrics endpoint failed")
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    match exposition(&shared).await {
+        Ok(text) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Err(error) => unavailable(&error),
+    }
+}
+
+async fn exposition(shared: &Shared) -> anyhow::Result<Vec<u8>> {
+    let snapshot = shared.controller.snapshot().await?;
+    let mut families = traffic::families(&snapshot)?;
+    families.extend(shared.probes.families());
+    families.sort_by(|left, right| left.name().cmp(right.name()));
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&families, &mut text)?;
+    Ok(text)
+}
+
+/// The daemon answers, so it lives.
+async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// The data plane is attached and can be read.
+async fn ready(State(shared): State<Shared>) -> Response {
+    match shared.controller.snapshot().await {
+        Ok(snapshot) if snapshot.status.dataplane.interfaces.is_empty() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the data plane is not attached\n").into_response()
+        }
+        Ok(_) => "ok\n".into_response(),
+        Err(error) => unavailable(&error),
+    }
+}
+
+fn unavailable(error: &anyhow::Error) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}\n")).into_response()
+}

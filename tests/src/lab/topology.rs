@@ -1,0 +1,181 @@
+//! The networks that tests run in. README.md of this crate draws them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::Namespace;
+
+/// How the balancer is connected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arms {
+    /// One interface for clients and backends.
+    One,
+    /// One interface for clients, one for backends.
+    Two,
+}
+
+/// A client, a balancer host and backends.
+pub struct Network {
+    /// The client.
+    pub client: Namespace,
+    /// The balancer host.
+    pub balancer: Namespace,
+    /// The backends.
+    pub backends: Vec<Namespace>,
+    /// Interfaces of the balancer host, the clients' side first.
+    pub interfaces: Vec<&'static str>,
+    // Dropped last: hosts hang on them.
+    _infrastructure: Vec<Namespace>,
+}
+
+impl Network {
+    /// The IPv4 VIP, an address of the balancer host.
+    pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+    /// The IPv6 VIP, an address of the balancer host.
+    pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10);
+    /// The client's IPv4 address. The whole of 10.1.0.0/16 is the client's.
+    pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
+    /// The client's IPv6 address. The whole of `fd00:1::/64` is the client's.
+    pub const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
+
+    /// A network with `backends` backends.
+    pub fn new(arms: Arms, backends: u8) -> Self {
+        match arms {
+            Arms::One => Self::one_arm(backends),
+            Arms::Two => Self::two_arms(backends),
+        }
+    }
+
+    /// The IPv4 address of a backend, counted from 0.
+    pub const fn backend(number: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 2, 0, 11 + number)
+    }
+
+    /// The IPv6 address of a backend, counted from 0.
+    pub const fn backend6(number: u8) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 0x11 + number as u16)
+    }
+
+    /// The client's address of the same IP version as `peer`.
+    pub const fn client_of(peer: IpAddr) -> IpAddr {
+        match peer {
+            IpAddr::V4(_) => IpAddr::V4(Self::CLIENT),
+            IpAddr::V6(_) => IpAddr::V6(Self::CLIENT6),
+        }
+    }
+
+    fn two_arms(backends: u8) -> Self {
+        let client = Namespace::new("client");
+        let balancer = balancer_host();
+        connect(&client, "eth0", &balancer, "eth0");
+        address(&client, "eth0", "10.1.0.2/16", "fd00:1::2/64");
+        address(&balancer, "eth0", "10.1.0.1/16", "fd00:1::1/64");
+        client.ip("route add default via 10.1.0.1");
+        client.ip("-6 route add default via fd00:1::1");
+
+        let switch = switch();
+        plug(&switch, "balancer", &balancer, "eth1");
+        address(&balancer, "eth1", "10.2.0.1/24", "fd00:2::1/64");
+        let backends = backend_hosts(&switch, backends, "10.2.0.1", "fd00:2::1");
+        Self {
+            client,
+            balancer,
+            backends,
+            interfaces: vec!["eth0", "eth1"],
+            _infrastructure: vec![switch],
+        }
+    }
+
+    fn one_arm(backends: u8) -> Self {
+        let client = Namespace::new("client");
+        let router = Namespace::new("router");
+        let balancer = balancer_host();
+        connect(&client, "eth0", &router, "eth0");
+        address(&client, "eth0", "10.1.0.2/16", "fd00:1::2/64");
+        address(&router, "eth0", "10.1.0.1/16", "fd00:1::1/64");
+        client.ip("route add default via 10.1.0.1");
+        client.ip("-6 route add default via fd00:1::1");
+
+        let switch = switch();
+        plug(&switch, "router", &router, "eth1");
+        address(&router, "eth1", "10.2.0.254/24", "fd00:2::fe/64");
+        forward(&router);
+        router.ip("route add 192.0.2.0/24 via 10.2.0.1");
+        router.ip("-6 route add 2001:db8::/64 via fd00:2::1");
+        plug(&switch, "balancer", &balancer, "eth0");
+        address(&balancer, "eth0", "10.2.0.1/24", "fd00:2::1/64");
+        balancer.ip("route add default via 10.2.0.254");
+        balancer.ip("-6 route add default via fd00:2::fe");
+        let backends = backend_hosts(&switch, backends, "10.2.0.1", "fd00:2::1");
+        Self {
+            client,
+            balancer,
+            backends,
+            interfaces: vec!["eth0"],
+            _infrastructure: vec![switch, router],
+        }
+    }
+}
+
+/// A host that forwards and has the VIPs.
+fn balancer_host() -> Namespace {
+    let host = Namespace::new("balancer");
+    forward(&host);
+    host.ip("address add 192.0.2.10/32 dev lo");
+    host.ip("address add 2001:db8::10/128 dev lo");
+    host
+}
+
+fn forward(host: &Namespace) {
+    host.sysctl("net.ipv4.ip_forward", "1");
+    host.sysctl("net.ipv6.conf.all.forwarding", "1");
+    // The router would tell the others to go to one another directly, past the balancer.
+    host.sysctl("net.ipv4.conf.all.send_redirects", "0");
+    host.sysctl("net.ipv4.conf.default.send_redirects", "0");
+}
+
+/// A namespace whose bridge is what hosts are plugged into.
+fn switch() -> Namespace {
+    let switch = Namespace::new("switch");
+    switch.ip("link add bridge type bridge forward_delay 0");
+    switch.ip("link set bridge up");
+    switch
+}
+
+fn backend_hosts(switch: &Namespace, count: u8, gateway: &str, gateway6: &str) -> Vec<Namespace> {
+    (0..count)
+        .map(|number| {
+            let host = Namespace::new(&format!("backend{number}"));
+            plug(switch, &format!("backend{number}"), &host, "eth0");
+            let v4 = format!("{}/24", Network::backend(number));
+            let v6 = format!("{}/64", Network::backend6(number));
+            address(&host, "eth0", &v4, &v6);
+            host.ip(&format!("route add default via {gateway}"));
+            host.ip(&format!("-6 route add default via {gateway6}"));
+            host
+        })
+        .collect()
+}
+
+fn plug(switch: &Namespace, port: &str, host: &Namespace, interface: &str) {
+    connect(switch, port, host, interface);
+    switch.ip(&format!("link set {port} master bridge"));
+}
+
+/// A cable between two hosts.
+fn connect(one: &Namespace, one_interface: &str, other: &Namespace, other_interface: &str) {
+    one.ip(&format!(
+        "link add {one_interface} type veth peer name {other_interface} netns {}",
+        other.name()
+    ));
+    for (host, interface) in [(one, one_interface), (other, other_interface)] {
+        // A veth pair leaves checksums to be filled in by hardware that is not there, which an XDP program's updates
+        // would build on. It takes frames from the XDP program of its peer only while it polls, as with GRO it does.
+        host.run("ethtool", &format!("-K {interface} tx off gro on"));
+        host.ip(&format!("link set {interface} up"));
+    }
+}
+
+fn address(host: &Namespace, interface: &str, v4: &str, v6: &str) {
+    host.ip(&format!("address add {v4} dev {interface}"));
+    host.ip(&format!("address add {v6} dev {interface} nodad"));
+}

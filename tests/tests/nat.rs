@@ -11,9 +11,8 @@ use serde_json::Value;
 const BACKENDS: u8 = 3;
 
 fn service(name: &str, vip: IpAddr, protocol: &str, backends: impl Iterator<Item = SocketAddr>) -> String {
-    let mut text = format!(
-        "[[service]]\nname = \"{name}\"\naddress = \"{vip}\"\nports = [80]\nprotocol = \"{protocol}\"\n"
-    );
+    let mut text =
+        format!("[[service]]\nname = \"{name}\"\naddress = \"{vip}\"\nports = [80]\nprotocol = \"{protocol}\"\n");
     for (number, backend) in backends.enumerate() {
         text += &format!("[[service.backend]]\nname = \"b{number}\"\naddress = \"{backend}\"\n");
     }
@@ -27,7 +26,13 @@ fn http_reaches_every_backend_from_the_clients_own_address_and_lookup_names_it()
     let _servers: Vec<_> = (0..BACKENDS)
         .map(|number| {
             let host = &network.backends[usize::from(number)];
-            HttpServer::start(host, &format!("b{number}"), Network::backend(number).into(), 8080, &directory.path().join("log"))
+            HttpServer::start(
+                host,
+                &format!("b{number}"),
+                Network::backend(number).into(),
+                8080,
+                &directory.path().join("log"),
+            )
         })
         .collect();
     let vip = IpAddr::from(Network::VIP);
@@ -46,12 +51,18 @@ fn http_reaches_every_backend_from_the_clients_own_address_and_lookup_names_it()
         assert_eq!(reply["client"], client.to_string());
         let lookup: Value = balancer.json(&["lookup", "web", &client.to_string()]);
         assert_eq!(lookup["backend"], reply["server"]);
-        *answered.entry(reply["server"].as_str().unwrap().to_owned()).or_default() += 1;
+        *answered
+            .entry(reply["server"].as_str().unwrap().to_owned())
+            .or_default() += 1;
     }
     println!("{answered:?}");
     for c in ["status", "service list", "backend list"] {
         let o = balancer.command(&c.split(' ').collect::<Vec<_>>());
-        println!("{}{}", String::from_utf8_lossy(&o.stdout), String::from_utf8_lossy(&o.stderr));
+        println!(
+            "{}{}",
+            String::from_utf8_lossy(&o.stdout),
+            String::from_utf8_lossy(&o.stderr)
+        );
     }
     assert_eq!(answered.len(), 3);
 }

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, ensure};
-use aya::programs::{TestRun as _, TestRunOptions};
 use balancer_common::{
     abi::{Explanation, protocol},
     packet::{Ethernet, Tcp},
@@ -19,20 +18,12 @@ impl Dataplane {
     /// and from the code that they run through; the question leaves no trace.
     pub fn explain(&mut self, client: SocketAddr, service: SocketAddr, protocol: u8) -> anyhow::Result<Explanation> {
         let question = packet(client, service, protocol).context("client and service are of different IP versions")?;
-        let mut answer = vec![0; question.len()];
-        let program = load::program(&mut self.ebpf, load::EXPLAIN)?;
-        let result = program
-            .test_run(TestRunOptions {
-                data_in: Some(&question),
-                data_out: Some(&mut answer),
-                ..TestRunOptions::default()
-            })
-            .context("cannot ask the data plane")?;
+        let answer = self.test_run(load::EXPLAIN, &question, None)?;
         ensure!(
-            result.return_value == ANSWERED,
+            answer.action == ANSWERED,
             "the data plane did not understand the question"
         );
-        Explanation::from_bytes(&answer).context("the data plane's answer is too short")
+        Explanation::from_bytes(&answer.packet).context("the data plane's answer is too short")
     }
 }
 

@@ -10,6 +10,7 @@ mod name;
 mod neighbor_requests;
 mod pins;
 mod read;
+mod run;
 mod syscall;
 mod tables;
 
@@ -21,6 +22,7 @@ pub use counters::FlowCounts;
 pub use maps::Capacity;
 pub use neighbor_requests::NeighborRequests;
 pub use pins::Pins;
+pub use run::Outcome;
 
 use crate::{
     config::{self, XdpMode},

@@ -56,7 +56,8 @@ impl Lab {
     fn build() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let namespace = |role| Namespace::create(format!("blt-nb-{}-{number}-{role}", process::id()));
+        // The process's number comes first, as other test processes remove what those that have gone left over.
+        let namespace = |role| Namespace::create(format!("blt-{}-nb{number}-{role}", process::id()));
         let lab = Self {
             host: namespace("host"),
             near: namespace("near"),

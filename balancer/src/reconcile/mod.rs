@@ -10,6 +10,9 @@ mod diff;
 mod endpoints;
 mod state;
 
+#[cfg(test)]
+mod tests;
+
 pub use desired::{Desired, DesiredBackend, DesiredService};
 pub use diff::{Exhausted, Limits, diff};
 pub use state::{BackendEntry, BackendIdentity, Index, Operation, ServiceEntry, State, Table};

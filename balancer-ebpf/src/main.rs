@@ -21,6 +21,7 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
+use aya_log_ebpf::debug;
 use balancer_common::{
     DropReason,
     abi::{EndpointKey, Explanation, Reason},
@@ -99,6 +100,8 @@ fn act(context: &XdpContext, decision: Result<Verdict, DropReason>) -> u32 {
         // SAFETY: the helper only notes the interface for the driver to use after the program.
         Ok(Verdict::Send { interface }) => unsafe { bpf_redirect(interface, 0) as u32 },
         Err(reason) => {
+            // Unless the loader switches it on, the verifier removes this.
+            debug!(context, "packet dropped, reason {}", reason as u32);
             maps::count_drop(reason);
             xdp_action::XDP_DROP
         }

@@ -23,7 +23,7 @@ use crate::{
     controller::{BackendKey, Controller, End, Handle, Input},
     dataplane::{Dataplane, NeighborRequests},
     health::{Checker, Verdicts},
-    metrics::{self, ProbeMetrics},
+    metrics::{self, DaemonMetrics},
     neighbors::{self, Interface, Neighbors},
 };
 
@@ -69,7 +69,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let neighbors = Neighbors::start(neighbor_events).await?;
     let xdp_mode = config.dataplane.xdp_mode;
     let socket = config.control.socket.clone();
-    let mut controller = Controller::new(config, dataplane);
+    let own_metrics = Arc::new(DaemonMetrics::new()?);
+    own_metrics.count_reload(true);
+    let mut controller = Controller::new(config, dataplane, Arc::clone(&own_metrics));
     neighbors.watch(controller.destinations());
     await_next_hops(&mut controller, &mut neighbor_inbox).await;
     controller.reconcile()?;
@@ -78,11 +80,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::info!(interface = attachment.interface, mode = ?attachment.mode, "attached");
     }
     let neighbor_requests = controller.dataplane().take_neighbor_requests()?;
+    let packet_log = controller.dataplane().take_packet_log()?;
 
-    let probe_metrics = Arc::new(ProbeMetrics::new()?);
-    let observer = Arc::clone(&probe_metrics);
+    let observer = Arc::clone(&own_metrics);
     let (mut checker, verdicts) = Checker::new(move |(service, backend): &BackendKey, outcome| {
-        observer.observe(service, backend, outcome.result.is_ok(), outcome.duration);
+        observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
     });
     checker.reconcile(controller.targets());
 
@@ -90,10 +92,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut ended = controller.spawn(inbox)?;
     let tasks = [
         tokio::spawn(server.serve(handle.clone())),
-        tokio::spawn(serve_metrics(metrics_listener, handle, probe_metrics)),
+        tokio::spawn(serve_metrics(metrics_listener, handle, own_metrics)),
         tokio::spawn(forward_verdicts(verdicts, inputs.clone())),
         tokio::spawn(forward_neighbor_events(neighbor_inbox, inputs)),
         tokio::spawn(forward_neighbor_requests(neighbor_requests, neighbors)),
+        tokio::spawn(packet_log.run()),
     ];
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -155,8 +158,8 @@ async fn await_next_hops(controller: &mut Controller, events: &mut mpsc::Receive
     }
 }
 
-async fn serve_metrics(listener: TcpListener, controller: Handle, probes: Arc<ProbeMetrics>) {
-    if let Err(error) = metrics::serve(listener, controller, probes).await {
+async fn serve_metrics(listener: TcpListener, controller: Handle, own: Arc<DaemonMetrics>) {
+    if let Err(error) = metrics::serve(listener, controller, own).await {
         tracing::error!("{error:#}");
     }
 }

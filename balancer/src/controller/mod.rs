@@ -11,6 +11,7 @@ mod views;
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
+    sync::Arc,
     thread,
     time::Instant,
 };
@@ -26,6 +27,7 @@ use crate::{
     control::protocol::{Request, Response},
     dataplane::Dataplane,
     health::{Health, Target, Verdict},
+    metrics::DaemonMetrics,
     neighbors::{self, Unreachable},
     reconcile,
 };
@@ -94,11 +96,12 @@ pub struct Controller {
     dataplane: Dataplane,
     health: HashMap<BackendKey, Health>,
     next_hops: HashMap<IpAddr, Result<NextHop, Unreachable>>,
+    metrics: Arc<DaemonMetrics>,
 }
 
 impl Controller {
     /// A controller of `dataplane`. What the data plane knows of the backends' health is where it begins.
-    pub fn new(config: Config, dataplane: Dataplane) -> Self {
+    pub fn new(config: Config, dataplane: Dataplane, metrics: Arc<DaemonMetrics>) -> Self {
         let health = remembered_health(&config, &dataplane);
         Self {
             config,
@@ -106,6 +109,7 @@ impl Controller {
             dataplane,
             health,
             next_hops: HashMap::new(),
+            metrics,
         }
     }
 
@@ -131,8 +135,13 @@ impl Controller {
 
     /// Notes a next hop without acting on it yet.
     pub fn set_next_hop(&mut self, destination: IpAddr, next_hop: Result<NextHop, Unreachable>) {
-        if let Err(unreachable) = &next_hop {
-            tracing::warn!(backend = %destination, "packets cannot leave the host: {unreachable}");
+        match &next_hop {
+            Ok(_) => tracing::debug!(backend = %destination, "next hop known"),
+            // The kernel is asking; most backends answer at once.
+            Err(unreachable @ Unreachable::Resolving { .. }) => {
+                tracing::debug!(backend = %destination, "{unreachable}");
+            }
+            Err(unreachable) => tracing::warn!(backend = %destination, "packets cannot leave the host: {unreachable}"),
         }
         self.next_hops.insert(destination, next_hop);
     }
@@ -144,8 +153,11 @@ impl Controller {
         if operations.is_empty() {
             return Ok(false);
         }
-        self.dataplane.apply(operations)?;
-        Ok(true)
+        let applied = self.dataplane.apply(operations);
+        for duration in self.dataplane.take_build_durations() {
+            self.metrics.observe_table_build(duration);
+        }
+        applied.map(|()| true)
     }
 
     /// Runs the controller on a thread of its own until it ends; the returned channel then says why.
@@ -191,7 +203,7 @@ impl Controller {
 
     fn take_verdict(&mut self, verdict: Verdict<BackendKey>) -> bool {
         let (service, backend) = &verdict.key;
-        tracing::info!(service, backend, "{:?}: {}", verdict.health, verdict.cause);
+        tracing::info!("{service}/{backend} is {}: {}", verdict.health, verdict.cause);
         self.health.insert(verdict.key, verdict.health);
         true
     }

@@ -1,6 +1,6 @@
 //! What the data plane counts.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::Context as _;
 use balancer_common::{
@@ -66,6 +66,11 @@ impl Dataplane {
     pub fn share(&self, index: u32) -> f64 {
         let backend = self.state.backends.get(&index);
         backend.map_or(0.0, |backend| self.maps.tables.share(backend.record.service, index))
+    }
+
+    /// How long building Maglev tables took since the last call.
+    pub fn take_build_durations(&mut self) -> Vec<Duration> {
+        self.maps.tables.take_build_durations()
     }
 
     /// Number of changes that were made to the data plane since it was first set up.

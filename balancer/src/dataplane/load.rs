@@ -11,6 +11,7 @@ use aya::{
 
 use super::{
     maps::{Capacity, PINNED},
+    packet_log,
     pins::Pins,
 };
 
@@ -33,11 +34,13 @@ pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
     check_sizes(pins, capacity)?;
 
     let geometry = capacity.endpoints();
+    let packet_log = packet_log::level();
     let paths: Vec<_> = PINNED.iter().map(|name| (*name, pins.map(name))).collect();
     let mut loader = EbpfLoader::new();
     loader
         .override_global("ENDPOINT_BUCKET_BITS", &geometry.bucket_bits, true)
-        .override_global("ENDPOINT_ENTRY_BITS", &geometry.entry_bits, true);
+        .override_global("ENDPOINT_ENTRY_BITS", &geometry.entry_bits, true)
+        .override_global(aya_log::LEVEL, &packet_log, true);
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
     }

@@ -8,6 +8,7 @@ mod load;
 mod maps;
 mod name;
 mod neighbor_requests;
+mod packet_log;
 mod pins;
 mod read;
 mod run;
@@ -21,6 +22,7 @@ pub use attach::Attachment;
 pub use counters::FlowCounts;
 pub use maps::Capacity;
 pub use neighbor_requests::NeighborRequests;
+pub use packet_log::PacketLog;
 pub use pins::Pins;
 pub use run::Outcome;
 
@@ -127,5 +129,10 @@ impl Dataplane {
     pub fn take_neighbor_requests(&mut self) -> anyhow::Result<NeighborRequests> {
         let buffer = maps::take(&mut self.ebpf, "NEIGHBOR_REQUESTS")?;
         NeighborRequests::new(buffer).context("cannot watch what the XDP program asks for")
+    }
+
+    /// What the program logs of single packets. To be called in a Tokio runtime, and once.
+    pub fn take_packet_log(&mut self) -> anyhow::Result<PacketLog> {
+        PacketLog::new(&mut self.ebpf)
     }
 }

@@ -5,7 +5,9 @@
 
 use std::{
     collections::HashMap,
+    mem,
     os::fd::{AsRawFd as _, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -22,6 +24,8 @@ pub(super) struct Tables {
     large: MapData,
     /// By service index: the share of new clients that each backend index gets.
     shares: HashMap<u32, HashMap<u32, f64>>,
+    /// How long building tables took, until somebody asks.
+    build_durations: Vec<Duration>,
 }
 
 impl Tables {
@@ -32,6 +36,7 @@ impl Tables {
             medium: maps::open(&pins.map("MEDIUM_TABLES"))?,
             large: maps::open(&pins.map("LARGE_TABLES"))?,
             shares: HashMap::new(),
+            build_durations: Vec::new(),
         })
     }
 
@@ -46,7 +51,9 @@ impl Tables {
                 if TableClass::for_size(table.size.slots() as usize) != Some(class) {
                     continue;
                 }
+                let started = Instant::now();
                 let slots = maglev::build(&table.candidates, table.size);
+                self.build_durations.push(started.elapsed());
                 self.shares.insert(*index, shares(&slots));
                 let value = fill(&slots, class.capacity());
                 if self.current(*index, class)?.as_ref() != Some(&value) {
@@ -64,6 +71,11 @@ impl Tables {
     pub(super) fn share(&self, service: u32, backend: u32) -> f64 {
         let shares = self.shares.get(&service);
         shares.and_then(|shares| shares.get(&backend)).copied().unwrap_or(0.0)
+    }
+
+    /// How long building tables took since the last call.
+    pub(super) fn take_build_durations(&mut self) -> Vec<Duration> {
+        mem::take(&mut self.build_durations)
     }
 
     /// Removes a service's table from every class but `kept`.

@@ -1,6 +1,6 @@
 //! What the results of probes mean: health changes when enough of them in a row speak against it.
 
-use std::mem;
+use std::{fmt, mem};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,16 @@ pub enum Health {
     Up,
     /// It doesn't.
     Down,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        })
+    }
 }
 
 /// How many results in a row it takes to change a backend's health; 0 works like 1.

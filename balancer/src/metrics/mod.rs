@@ -3,9 +3,9 @@
 //! Traffic counters live in the kernel, so they go on across restarts of the daemon. No label ever holds a client's
 //! address.
 
-mod probes;
+mod own;
 mod server;
 mod traffic;
 
-pub use probes::ProbeMetrics;
+pub use own::DaemonMetrics;
 pub use server::{bind, serve};

@@ -14,14 +14,14 @@ use tokio::net::TcpListener;
 
 use prometheus::{Encoder as _, TEXT_FORMAT, TextEncoder};
 
-use super::{probes::ProbeMetrics, traffic};
+use super::{own::DaemonMetrics, traffic};
 use crate::controller::Handle;
 
 /// What the handlers need.
 #[derive(Clone)]
 struct Shared {
     controller: Handle,
-    probes: Arc<ProbeMetrics>,
+    own: Arc<DaemonMetrics>,
 }
 
 /// Listens at `address`.
@@ -32,12 +32,12 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves scrapes for good.
-pub async fn serve(listener: TcpListener, controller: Handle, probes: Arc<ProbeMetrics>) -> anyhow::Result<()> {
+pub async fn serve(listener: TcpListener, controller: Handle, own: Arc<DaemonMetrics>) -> anyhow::Result<()> {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
-        .with_state(Shared { controller, probes });
+        .with_state(Shared { controller, own });
     axum::serve(listener, router)
         .await
         .context("the metrics endpoint failed")
@@ -53,7 +53,7 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 async fn exposition(shared: &Shared) -> anyhow::Result<Vec<u8>> {
     let snapshot = shared.controller.snapshot().await?;
     let mut families = traffic::families(&snapshot)?;
-    families.extend(shared.probes.families());
+    families.extend(shared.own.families());
     families.sort_by(|left, right| left.name().cmp(right.name()));
     let mut text = Vec::new();
     TextEncoder::new().encode(&families, &mut text)?;

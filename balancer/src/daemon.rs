@@ -1,7 +1,8 @@
 //! The daemon: puts the parts together, starts them in an order in which a failure leaves nothing behind, and ends them.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,

@@ -1,1 +1,57 @@
-fn main() {}
+//! What a developer runs from the root of the repository: `cargo xtask setup`, `build`, `test`.
+//!
+//! Every task starts with the part of the set-up that it needs ([`setup::ensure`]), so none has to be run by hand first.
+
+mod build;
+mod privilege;
+mod process;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::setup::Purpose;
+
+/// Sets up, builds and tests the balancer.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing for building and running the balancer
+    Setup {
+        /// Also install what only the tests need
+        #[arg(long)]
+        tests: bool,
+    },
+    /// Build the balancer: one binary with the eBPF programs inside
+    Build {
+        /// Optimise; the binary is then target/release/balancer
+        #[arg(long)]
+        release: bool,
+    },
+    /// Run every check: format, lints, unit tests, packet tests in the kernel, end-to-end tests
+    Test,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Setup { tests } => setup::run(if tests { Purpose::Test } else { Purpose::Run }),
+        Task::Build { release } => build::run(release),
+        Task::Test => test::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

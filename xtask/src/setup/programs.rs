@@ -1,0 +1,70 @@
+//! Programs that the distribution provides.
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::{Purpose, apt};
+
+/// A program, and the packages of Debian and Ubuntu that provide it.
+struct Program {
+    name: &'static str,
+    packages: &'static [&'static str],
+    needed_for: Purpose,
+}
+
+const PROGRAMS: [Program; 6] = [
+    Program {
+        name: "cc",
+        packages: &["gcc", "libc6-dev"],
+        needed_for: Purpose::Build,
+    },
+    Program {
+        name: "ip",
+        packages: &["iproute2"],
+        needed_for: Purpose::Run,
+    },
+    Program {
+        name: "ethtool",
+        packages: &["ethtool"],
+        needed_for: Purpose::Run,
+    },
+    Program {
+        name: "curl",
+        packages: &["curl"],
+        needed_for: Purpose::Run,
+    },
+    Program {
+        name: "nsenter",
+        packages: &["util-linux"],
+        needed_for: Purpose::Run,
+    },
+    Program {
+        name: "mount",
+        packages: &["mount"],
+        needed_for: Purpose::Run,
+    },
+];
+
+/// Installs the programs that are missing, in one go.
+pub(super) fn ensure(purpose: Purpose) -> Result<()> {
+    let missing: Vec<&Program> = PROGRAMS
+        .iter()
+        .filter(|program| program.needed_for <= purpose && find(program.name).is_none())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|program| program.name).collect();
+    let packages: Vec<&str> = missing.iter().flat_map(|program| program.packages).copied().collect();
+    apt::install(&packages).with_context(|| format!("missing programs: {}", names.join(", ")))
+}
+
+/// The path of a program. A user's `PATH` may lack the folders of the system's programs, which root's has.
+pub(super) fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}

@@ -21,6 +21,8 @@ impl Tool {
         let mut cargo = workspace::cargo();
         cargo
             .args(["install", name, "--version", version, "--locked", "--force"])
+            // Optimising would double the wait, and neither tool does work of its own that would win it back.
+            .args(["--debug", "--config", "profile.dev.debug=false"])
             .args(["--no-default-features", "--features", features, "--root"])
             .arg(root)
             .envs(environment.iter().copied())

@@ -10,7 +10,7 @@ use crate::workspace;
 const BPF_LINKER: Tool = Tool {
     name: "bpf-linker",
     version: "0.13.0",
-    takes: "about a minute",
+    takes: "about half a minute",
 };
 
 /// The folder with a bpf-linker for this toolchain; builds it if the cache has none.

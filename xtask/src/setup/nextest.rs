@@ -10,7 +10,7 @@ use crate::workspace;
 const NEXTEST: Tool = Tool {
     name: "cargo-nextest",
     version: "0.9.143",
-    takes: "about five minutes",
+    takes: "about two minutes",
 };
 
 /// Builds cargo-nextest, if the user has none and neither has the cache.

@@ -30,6 +30,8 @@ fn main() -> Result<()> {
         ("RUSTC_BOOTSTRAP", "1".as_ref()),
         // What cargo writes becomes a warning of this script, so it keeps to what is one.
         ("CARGO_TERM_QUIET", "true".as_ref()),
+        // Cargo refuses both at once, and a user may have set this one.
+        ("CARGO_TERM_VERBOSE", "false".as_ref()),
     ] {
         // SAFETY: the script has one thread, so nothing reads the environment meanwhile.
         unsafe { env::set_var(name, value) };

@@ -1,11 +1,12 @@
 //! Getting a toolchain with the source of `core`, where none is installed.
 //!
-//! First rustup is asked to add the source to the active toolchain. Where its server is out of reach, the distribution's
-//! compiler is installed with its source, beside the active toolchain, which stays what it is.
+//! First rustup is asked to add the source to the active toolchain, and to install the release that the workspace names
+//! if the active one is too new for the linker. Where rustup's server is out of reach, the distribution's compiler is
+//! installed with its source. Whichever it is, the active toolchain stays what it is.
 
 use std::{process::Command, time::Duration};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
 use super::{
     apt::{self, Candidate},
@@ -15,7 +16,8 @@ use super::{
 use crate::process;
 
 /// rustup waits long for a server that does not answer.
-const RUSTUP_LIMIT: Duration = Duration::from_mins(2);
+const COMPONENT_LIMIT: Duration = Duration::from_mins(2);
+const TOOLCHAIN_LIMIT: Duration = Duration::from_mins(15);
 
 /// A toolchain that can build the eBPF programs; installs one if there is none.
 pub(super) fn ensure() -> Result<Toolchain> {
@@ -23,15 +25,21 @@ pub(super) fn ensure() -> Result<Toolchain> {
     for install in [|| Ok(()), from_rustup, from_distribution] {
         if let Err(error) = install() {
             failures.push(format!("\n  - {error:#}"));
-        } else if let Some(toolchain) = toolchain::find(&["cargo"]) {
+        } else if let Some(toolchain) = find() {
             return Ok(toolchain);
         }
     }
     let (major, minor) = toolchain::oldest_release();
-    Err(anyhow!(
-        "no Rust toolchain from {major}.{minor} on has the source of `core`; `rustup component add rust-src` adds it{}",
+    bail!(
+        "there is no Rust toolchain for the eBPF programs; it takes release {major}.{minor} or newer, LLVM {} or older, \
+         and the source of `core` (`rustup component add rust-src`){}",
+        toolchain::newest_llvm(),
         failures.concat()
-    ))
+    )
+}
+
+fn find() -> Option<Toolchain> {
+    toolchain::find(&["cargo"])
 }
 
 fn from_rustup() -> Result<()> {
@@ -39,9 +47,24 @@ fn from_rustup() -> Result<()> {
         bail!("there is no rustup");
     }
     process::run_quietly_within(
-        RUSTUP_LIMIT,
+        COMPONENT_LIMIT,
         "adding rust-src to the active toolchain",
         Command::new("rustup").args(["component", "add", "rust-src"]),
+    )?;
+    if find().is_some() {
+        return Ok(());
+    }
+    let release = env!("CARGO_PKG_RUST_VERSION");
+    process::run_quietly_within(
+        TOOLCHAIN_LIMIT,
+        &format!("installing Rust {release} beside the active toolchain"),
+        Command::new("rustup").args(["toolchain", "install", release]).args([
+            "--profile",
+            "minimal",
+            "--component",
+            "rust-src",
+            "--no-self-update",
+        ]),
     )
 }
 

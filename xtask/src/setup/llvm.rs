@@ -6,6 +6,7 @@
 
 use std::{
     fs, io,
+    ops::RangeInclusive,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
@@ -17,7 +18,7 @@ use super::{apt, toolchain::Toolchain};
 use crate::{process, workspace};
 
 /// The major versions that the pinned bpf-linker can be built for.
-const SUPPORTED: std::ops::RangeInclusive<u32> = 21..=23;
+pub(super) const SUPPORTED: RangeInclusive<u32> = 21..=23;
 
 /// A library and the folder that bpf-linker's build takes it from.
 #[derive(Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use super::llvm;
 use crate::{process, workspace};
 
 /// A toolchain and what its compiler says of itself.
@@ -73,6 +74,11 @@ pub(super) fn oldest_release() -> (u32, u32) {
     parse_release(env!("CARGO_PKG_RUST_VERSION")).unwrap_or_default()
 }
 
+/// The newest LLVM whose bitcode the linker reads.
+pub(super) fn newest_llvm() -> u32 {
+    *llvm::SUPPORTED.end()
+}
+
 /// The first two numbers of a version.
 pub(super) fn parse_release(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.split(['.', '-', '+', '~']);
@@ -92,7 +98,7 @@ pub(crate) fn find(programs: &[&str]) -> Option<Toolchain> {
         .into_iter()
         .filter(|sysroot| has_core_source(sysroot) && programs.iter().all(|program| has(sysroot, program)))
         .filter_map(|sysroot| Toolchain::at(sysroot).ok())
-        .find(|toolchain| toolchain.compiler.release >= oldest_release())
+        .find(|toolchain| toolchain.compiler.release >= oldest_release() && toolchain.compiler.llvm <= newest_llvm())
 }
 
 /// The toolchain in a folder, if its compiler still is the one of that name and it still has the source of `core`.

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::programs;
 use crate::{privilege, process};
@@ -18,20 +18,16 @@ pub(super) struct Candidate {
 ///
 /// The lists of packages are fetched anew only if there are none, or if the first try fails.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
+    let names = packages.join(" ");
     if !is_there() {
-        bail!(
-            "there is no apt-get: install what your distribution has for `{}`",
-            packages.join(" ")
-        );
+        bail!("there is no apt-get: install what your distribution has for `{names}`");
     }
-    let have_lists = ensure_lists()?;
-    match (try_install(packages), have_lists) {
-        (Err(_), Lists::Old) => {
-            update()?;
-            try_install(packages)
-        }
-        (result, _) => result,
-    }
+    ensure_lists()
+        .and_then(|lists| match (try_install(packages), lists) {
+            (Err(_), Lists::Old) => update().and_then(|()| try_install(packages)),
+            (result, _) => result,
+        })
+        .with_context(|| format!("cannot install the packages {names}"))
 }
 
 /// The packages whose names match a regular expression, as far as they can be installed.

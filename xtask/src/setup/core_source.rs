@@ -6,7 +6,7 @@
 
 use std::{process::Command, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::{
     apt::{self, Candidate},
@@ -69,7 +69,8 @@ fn from_rustup() -> Result<()> {
 }
 
 fn from_distribution() -> Result<()> {
-    let candidates = apt::candidates("^rustc(-web|-[0-9.]+)?$")?;
+    let candidates =
+        apt::candidates("^rustc(-web|-[0-9.]+)?$").context("cannot look for the distribution's compiler")?;
     let Some(packages) = newest(&candidates) else {
         bail!("the distribution has no compiler that is new enough");
     };

@@ -60,6 +60,8 @@ pub(crate) fn run_quietly(title: &str, command: &mut Command) -> Result<()> {
 pub(crate) fn run_quietly_within(limit: Duration, title: &str, command: &mut Command) -> Result<()> {
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    // A backtrace would push the reason out of the lines that are shown.
+    command.env("RUST_BACKTRACE", "0");
     let progress = Progress::start(title);
     let child = command.spawn();
     // The reader sees the end of the output only when no writing end is left, and the command holds two.

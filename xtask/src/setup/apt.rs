@@ -84,11 +84,9 @@ fn update() -> Result<()> {
 
 fn apt_get(title: &str, arguments: &[&str]) -> Result<()> {
     let mut apt_get = Command::new("apt-get");
-    apt_get.env("DEBIAN_FRONTEND", "noninteractive").args(arguments).args([
-        "--quiet",
-        "--option",
-        "DPkg::Lock::Timeout=300",
-    ]);
+    apt_get.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
+    // A machine that has just started often updates itself.
+    apt_get.args(["-o", "DPkg::Lock::Timeout=300"]);
     process::run_quietly(title, &mut privilege::as_root(apt_get)?)
 }
 

@@ -24,7 +24,7 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     }
     ensure_lists()
         .and_then(|lists| match (try_install(packages), lists) {
-            (Err(_), Lists::Old) => update().and_then(|()| try_install(packages)),
+            (Err(error), Lists::Old) => update().map_or(Err(error), |()| try_install(packages)),
             (result, _) => result,
         })
         .with_context(|| format!("cannot install the packages {names}"))

@@ -1,20 +1,24 @@
 //! The LLVM that bpf-linker is linked against.
 //!
 //! bpf-linker reads the bitcode that the compiler writes, so its LLVM must be at least as new as the compiler's. The
-//! surest is the very library that the compiler loads, which comes with every usual toolchain; bpf-linker needs no
-//! more of LLVM than that file. A compiler with LLVM inside itself leaves the distribution's library.
+//! surest is the very library that the compiler loads, which comes with rustup's toolchains and Debian's; bpf-linker
+//! needs no more of LLVM than that file. A compiler with LLVM inside itself, such as Ubuntu's, leaves the library of
+//! another toolchain or the distribution's.
 
 use std::{
-    fs, io,
+    fs, io, iter,
     ops::RangeInclusive,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, bail};
 
-use super::{apt, toolchain::Toolchain};
+use super::{
+    apt,
+    toolchain::{self, Toolchain},
+};
 use crate::{process, workspace};
 
 /// The major versions that the pinned bpf-linker can be built for.
@@ -28,17 +32,21 @@ pub(super) struct Llvm {
     pub(super) prefix: PathBuf,
 }
 
-/// An LLVM for a toolchain: its own, else the distribution's, which is installed if it is missing.
+/// An LLVM for a toolchain: its own, else another toolchain's, else the distribution's, which is installed if it is
+/// missing.
 pub(super) fn ensure(toolchain: &Toolchain) -> Result<Llvm> {
-    let major = toolchain.compiler.llvm;
-    if SUPPORTED.contains(&major)
-        && let Some(library) = library_of(toolchain)
-    {
-        let prefix = workspace::cache_dir()?.join(format!("llvm-{}", library.name.trim_start_matches("libLLVM.so.")));
-        link(&library, &prefix.join("lib")).with_context(|| format!("cannot fill {}", prefix.display()))?;
-        return Ok(Llvm { major, prefix });
-    }
-    from_distribution(major)
+    let majors = toolchain.compiler.llvm.max(*SUPPORTED.start())..=*SUPPORTED.end();
+    let shared = iter::once(toolchain.sysroot.clone())
+        .chain(toolchain::installed())
+        .filter_map(|sysroot| Toolchain::at(sysroot).ok())
+        .filter(|toolchain| majors.contains(&toolchain.compiler.llvm))
+        .find_map(|toolchain| Some((toolchain.compiler.llvm, library_of(&toolchain)?)));
+    let Some((major, library)) = shared else {
+        return from_distribution(majors);
+    };
+    let prefix = workspace::cache_dir()?.join(format!("llvm-{}", library.name.trim_start_matches("libLLVM.so.")));
+    link(&library, &prefix.join("lib")).with_context(|| format!("cannot fill {}", prefix.display()))?;
+    Ok(Llvm { major, prefix })
 }
 
 /// A shared library by the name under which programs load it.
@@ -82,35 +90,32 @@ fn link(library: &Library, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The oldest of the distribution's versions that is new enough.
-fn from_distribution(compiler: u32) -> Result<Llvm> {
-    let oldest = compiler.max(*SUPPORTED.start());
-    let installed = |major: &u32| prefix(*major).join("lib/libLLVM.so").is_file();
-    if let Some(major) = (oldest..=*SUPPORTED.end()).find(installed) {
-        return Ok(Llvm {
-            major,
-            prefix: prefix(major),
-        });
-    }
-    let packages: Vec<String> = apt::candidates("^llvm-[0-9]+-dev$")?
-        .into_iter()
-        .map(|candidate| candidate.package)
-        .collect();
-    let major = (oldest..=*SUPPORTED.end())
-        .find(|major| packages.contains(&package(*major)))
-        .ok_or_else(|| {
-            anyhow!(
-                "the compiler's LLVM {compiler} is not a shared library, and the distribution has none from {oldest} to {}: \
-                 install {} (apt.llvm.org has it)",
-                SUPPORTED.end(),
-                package(oldest)
-            )
-        })?;
-    apt::install(&[&package(major)])?;
+/// The oldest of the distribution's versions that will do.
+fn from_distribution(majors: RangeInclusive<u32>) -> Result<Llvm> {
+    let is_installed = |major: &u32| prefix(*major).join("lib/libLLVM.so").is_file();
+    let major = match majors.clone().find(is_installed) {
+        Some(major) => major,
+        None => install(majors)?,
+    };
     Ok(Llvm {
         major,
         prefix: prefix(major),
     })
+}
+
+fn install(majors: RangeInclusive<u32>) -> Result<u32> {
+    let candidates = apt::candidates("^llvm-[0-9]+-dev$")?;
+    let is_candidate = |package: &str| candidates.iter().any(|candidate| candidate.package == package);
+    let oldest = *majors.start();
+    let Some(major) = majors.into_iter().find(|major| is_candidate(&package(*major))) else {
+        bail!(
+            "no toolchain has LLVM {oldest} or newer as a shared library, and neither has the distribution: \
+             install {} (apt.llvm.org has it)",
+            package(oldest)
+        );
+    };
+    apt::install(&[&package(major)])?;
+    Ok(major)
 }
 
 fn package(major: u32) -> String {

@@ -22,7 +22,7 @@ pub(crate) struct Toolchain {
 }
 
 impl Toolchain {
-    fn at(sysroot: PathBuf) -> Result<Self> {
+    pub(super) fn at(sysroot: PathBuf) -> Result<Self> {
         let version = process::output(Command::new(sysroot.join("bin/rustc")).arg("-vV"))?;
         let compiler = Compiler::parse(&version)
             .with_context(|| format!("the compiler in {} does not tell its version", sysroot.display()))?;
@@ -112,7 +112,7 @@ fn has_core_source(sysroot: &Path) -> bool {
 
 /// The active toolchain, those of rustup, and those of the distribution: Debian's is in `/usr`, and Ubuntu has several
 /// side by side in `/usr/lib/rust-VERSION`.
-fn installed() -> Vec<PathBuf> {
+pub(super) fn installed() -> Vec<PathBuf> {
     let mut sysroots = Vec::from_iter(active_sysroot());
     let rustup = env::var_os("RUSTUP_HOME")
         .map(PathBuf::from)

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     ffi::OsStr,
-    io::{self, BufRead as _, BufReader, IsTerminal as _, PipeReader, Write as _},
+    io::{self, BufRead as _, BufReader, IsTerminal as _, PipeReader},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -15,8 +15,6 @@ use anyhow::{Context as _, Result, bail};
 const TAIL_LINES: usize = 20;
 /// How often a quiet command is looked after.
 const TICK: Duration = Duration::from_millis(100);
-/// Far more than anything takes that is only waited for.
-const NO_LIMIT: Duration = Duration::from_hours(6);
 
 /// The command as a user would type it.
 pub(crate) fn command_line(command: &Command) -> String {
@@ -53,7 +51,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// Runs a command behind one line of progress. The error carries the end of its output.
 pub(crate) fn run_quietly(title: &str, command: &mut Command) -> Result<()> {
-    run_quietly_within(NO_LIMIT, title, command)
+    run_quietly_within(Duration::MAX, title, command)
 }
 
 /// Like [`run_quietly`], for a command that may hang: it is ended when it has run for `limit`.
@@ -62,14 +60,13 @@ pub(crate) fn run_quietly_within(limit: Duration, title: &str, command: &mut Com
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     // A backtrace would push the reason out of the lines that are shown.
     command.env("RUST_BACKTRACE", "0");
-    let progress = Progress::start(title);
-    let child = command.spawn();
+    let mut child = command.spawn().with_context(|| cannot_start(command))?;
+    let mut progress = Progress::start(title);
     // The reader sees the end of the output only when no writing end is left, and the command holds two.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let tail = thread::spawn(move || last_lines(reader));
 
-    let status = wait(&mut child.with_context(|| cannot_start(command))?, limit, &progress)?;
-    match status {
+    match wait(&mut child, limit, &mut progress)? {
         Some(status) if status.success() => {
             progress.end("done");
             Ok(())
@@ -87,7 +84,7 @@ pub(crate) fn run_quietly_within(limit: Duration, title: &str, command: &mut Com
 }
 
 /// Waits for the child to end. `None`: it was still running after `limit` and was killed.
-fn wait(child: &mut Child, limit: Duration, progress: &Progress<'_>) -> io::Result<Option<ExitStatus>> {
+fn wait(child: &mut Child, limit: Duration, progress: &mut Progress<'_>) -> io::Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
@@ -122,6 +119,7 @@ struct Progress<'a> {
     title: &'a str,
     started: Instant,
     watched: bool,
+    shown_seconds: u64,
 }
 
 impl<'a> Progress<'a> {
@@ -131,14 +129,15 @@ impl<'a> Progress<'a> {
             title,
             started: Instant::now(),
             watched: io::stderr().is_terminal(),
+            shown_seconds: 0,
         }
     }
 
-    fn tick(&self) {
-        if self.watched {
-            eprint!("\r{} … {} s ", self.title, self.started.elapsed().as_secs());
-            // The line is a comfort; nothing depends on it.
-            drop(io::stderr().flush());
+    fn tick(&mut self) {
+        let seconds = self.started.elapsed().as_secs();
+        if self.watched && seconds > self.shown_seconds {
+            self.shown_seconds = seconds;
+            eprint!("\r{} … {seconds} s ", self.title);
         }
     }
 

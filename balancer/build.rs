@@ -36,6 +36,14 @@ fn main() -> Result<()> {
         // SAFETY: the script has one thread, so nothing reads the environment meanwhile.
         unsafe { env::set_var(name, value) };
     }
+    // aya-build watches the crate itself.
+    for dependency in [
+        "../balancer-common/src",
+        "../balancer-common/Cargo.toml",
+        "../Cargo.lock",
+    ] {
+        println!("cargo::rerun-if-changed={dependency}");
+    }
     let package = Package {
         name: "balancer-ebpf",
         root_dir: "../balancer-ebpf",

@@ -6,6 +6,16 @@
 
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "helpers speak C's int and long where the values are of 32 bits"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the entry points' signature is that of the macro"
+)]
 
 mod inbound;
 mod maps;
@@ -36,6 +46,7 @@ use crate::packet::XdpPacket;
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 /// What becomes of a packet that is not dropped.
+#[derive(Clone, Copy)]
 enum Verdict {
     /// It is not the balancer's: the kernel gets it as it came.
     Pass,
@@ -52,9 +63,9 @@ fn balancer(context: XdpContext) -> u32 {
         Err(unparsed) => return act(&context, refuse_for_services(unparsed)),
     };
     if let Some(service) = service::of_destination(&headers) {
-        to_backend(context.ctx, &headers, service)
+        to_backend(context.ctx, &raw const headers, service)
     } else if let Some(backend) = service::backend_of_source(&headers) {
-        to_client(context.ctx, &headers, backend)
+        to_client(context.ctx, &raw const headers, backend)
     } else {
         xdp_action::XDP_PASS
     }

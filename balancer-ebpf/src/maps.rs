@@ -104,14 +104,14 @@ pub(crate) fn flow(key: &FlowKey) -> Option<Flow> {
 /// Remembers where a flow goes. A table that cannot take it costs the flow its memory, not its packets.
 #[inline(always)]
 pub(crate) fn remember_flow(key: &FlowKey, flow: Flow) {
-    if FLOWS.insert(key, &flow, u64::from(BPF_NOEXIST)).is_ok() {
+    if FLOWS.insert(key, flow, u64::from(BPF_NOEXIST)).is_ok() {
         if let Some(added) = FLOWS_ADDED.get_ptr_mut(0) {
             // SAFETY: as in `service_traffic`.
             unsafe { *added += 1 };
         }
     } else {
         // The flow is known, but its backend may not serve it any more.
-        let _full: Result<(), i32> = FLOWS.insert(key, &flow, 0);
+        let _full: Result<(), i32> = FLOWS.insert(key, flow, 0);
     }
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn reverse_flow(key: &ReverseKey) -> Option<ReverseFlow> {
 /// Remembers which service port the replies of a flow belong to.
 #[inline(always)]
 pub(crate) fn remember_reverse_flow(key: &ReverseKey, flow: ReverseFlow) {
-    let _full: Result<(), i32> = REVERSE_FLOWS.insert(key, &flow, 0);
+    let _full: Result<(), i32> = REVERSE_FLOWS.insert(key, flow, 0);
 }
 
 /// This CPU's counters of a service.

@@ -34,16 +34,20 @@ const NEXT_HOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Inputs of the controller that may wait.
 const INPUTS: usize = 1_024;
 
+/// Modules whose details help only those who work on the loader. A filter that names them gets them.
+const QUIET: &str = "aya=info,aya_obj=info";
+
 /// Sends the log to stderr, filtered by `filter`.
 pub fn init_log(filter: &str, json: bool) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).context("--log: not a filter; write a level such as info")?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
+        .context("--log is not a filter: write a level such as info, or levels by module")?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
     if json {
         log.json().init();
     } else {
-        log.init();
+        log.with_ansi(io::stderr().is_terminal()).init();
     }
     Ok(())
 }

@@ -31,11 +31,14 @@ enum Task {
         #[arg(long)]
         tests: bool,
     },
-    /// Build the balancer: one binary with the eBPF programs inside
+    /// Build the balancer: one binary, target/release/balancer, with the eBPF programs inside
     Build {
-        /// Optimise; the binary is then target/release/balancer
+        /// Optimise, as it does anyway unless told otherwise
         #[arg(long)]
         release: bool,
+        /// Don't optimise; the binary is then target/debug/balancer
+        #[arg(long, conflicts_with = "release")]
+        debug: bool,
     },
     /// Run every check: format, lints, unit tests, packet tests in the kernel, end-to-end tests
     Test,
@@ -44,7 +47,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup { tests } => setup::run(if tests { Purpose::Test } else { Purpose::Run }),
-        Task::Build { release } => build::run(release),
+        Task::Build { release: _, debug } => build::run(!debug),
         Task::Test => test::run(),
     };
     match result {

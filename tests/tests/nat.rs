@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    iter,
     net::{IpAddr, SocketAddr},
 };
 
@@ -11,12 +12,12 @@ use serde_json::Value;
 const BACKENDS: u8 = 3;
 
 fn service(name: &str, vip: IpAddr, protocol: &str, backends: impl Iterator<Item = SocketAddr>) -> String {
-    let mut text =
+    let service =
         format!("[[service]]\nname = \"{name}\"\naddress = \"{vip}\"\nports = [80]\nprotocol = \"{protocol}\"\n");
-    for (number, backend) in backends.enumerate() {
-        text += &format!("[[service.backend]]\nname = \"b{number}\"\naddress = \"{backend}\"\n");
-    }
-    text
+    let backends = backends
+        .enumerate()
+        .map(|(number, backend)| format!("[[service.backend]]\nname = \"b{number}\"\naddress = \"{backend}\"\n"));
+    iter::once(service).chain(backends).collect()
 }
 
 #[test]

@@ -2,12 +2,11 @@
 
 use balancer_common::{
     DropReason,
-    abi::{ANY_PORT, Address, BackendFlags, Flow, FlowKey, Port, Reason, ReverseFlow, ReverseKey},
+    abi::{Flow, Reason},
     packet::Headers,
-    rewrite::{self, End},
 };
 
-use crate::{Verdict, maps, packet::XdpPacket, select};
+use crate::{Verdict, forward, maps, packet::XdpPacket, select};
 
 /// Sends a packet for the service with index `service` to its backend.
 #[inline(always)]
@@ -22,12 +21,7 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
     if !backend.next_hop.is_known() {
         return Err(DropReason::NoNextHop);
     }
-    let port = match backend.port {
-        ANY_PORT => headers.ports.destination,
-        port => port,
-    };
-    rewrite::translate(packet, headers, End::Destination, backend.address, port).ok_or(DropReason::Malformed)?;
-    rewrite::address_frame(packet, &backend.next_hop).ok_or(DropReason::Malformed)?;
+    forward::prepare(packet, headers, &key, record, backend)?;
 
     let new_flow = selection.reason != Reason::Flow;
     if new_flow {
@@ -39,33 +33,10 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
             },
         );
     }
-    if backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
-        remember_way_back(headers, &key, backend.address, port);
-    }
     count(headers, service, selection.index, new_flow);
     Ok(Verdict::Send {
         interface: backend.next_hop.interface,
     })
-}
-
-/// Notes which service port the flow's replies belong to, since the backend's address and port do not tell.
-#[inline(always)]
-fn remember_way_back(headers: &Headers, key: &FlowKey, backend: Address, backend_port: Port) {
-    let reverse_key = ReverseKey {
-        client: key.client,
-        backend,
-        client_port: key.client_port,
-        backend_port,
-        protocol: headers.protocol as u32,
-    };
-    let flow = ReverseFlow {
-        service: key.service,
-        service_port: key.service_port,
-        _padding: [0; 2],
-    };
-    if maps::reverse_flow(&reverse_key) != Some(flow) {
-        maps::remember_reverse_flow(&reverse_key, flow);
-    }
 }
 
 #[inline(always)]

@@ -17,6 +17,7 @@
     reason = "the entry points' signature is that of the macro"
 )]
 
+mod forward;
 mod inbound;
 mod maps;
 mod packet;

@@ -24,7 +24,7 @@ pub use endpoint::{Endpoint, EndpointKey, Role};
 pub use explanation::{Explanation, Reason};
 pub use flow::{Flow, FlowKey, ReverseFlow, ReverseKey};
 pub use route::{NeighborRequest, ROUTE_CACHE, Route};
-pub use service::{AffinityKind, Service};
+pub use service::{AffinityKind, Forwarding, Service};
 pub use table::{LARGE_TABLE, MEDIUM_TABLE, SMALL_TABLE, TableClass};
 
 /// The version of every record here and of the maps that hold them.

@@ -12,6 +12,27 @@ pub enum AffinityKind {
     ClientIp = 1,
 }
 
+/// How packets get to the service's backends.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forwarding {
+    /// Destination translated; replies come back through the balancer.
+    Nat = 0,
+    /// Source and destination translated; replies come back through the balancer.
+    FullNat = 1,
+    /// Only the link-layer address changes; the backend answers the client directly.
+    Dsr = 2,
+    /// IP in IP (RFC 2003, RFC 2473); the backend answers the client directly.
+    Ipip = 3,
+    /// Generic UDP encapsulation; the backend answers the client directly.
+    Gue = 4,
+}
+
+impl Forwarding {
+    /// Every way.
+    pub const ALL: [Self; 5] = [Self::Nat, Self::FullNat, Self::Dsr, Self::Ipip, Self::Gue];
+}
+
 /// A service, found by its index.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,7 +43,8 @@ pub struct Service {
     pub table_size: u32,
     table_class: u8,
     affinity: u8,
-    _reserved: [u8; 42],
+    forwarding: u8,
+    _reserved: [u8; 41],
 }
 record!(
     Service {
@@ -30,6 +52,7 @@ record!(
         table_size,
         table_class,
         affinity,
+        forwarding,
         _reserved
     },
     64
@@ -42,17 +65,25 @@ impl Service {
         table_size: 0,
         table_class: 0,
         affinity: 0,
-        _reserved: [0; 42],
+        forwarding: 0,
+        _reserved: [0; 41],
     };
 
     /// A service with the given VIP whose table of `table_size` slots is kept in the maps of `table_class`.
-    pub const fn new(vip: Address, table_class: TableClass, table_size: u32, affinity: AffinityKind) -> Self {
+    pub const fn new(
+        vip: Address,
+        table_class: TableClass,
+        table_size: u32,
+        affinity: AffinityKind,
+        forwarding: Forwarding,
+    ) -> Self {
         Self {
             vip,
             table_size,
             table_class: table_class as u8,
             affinity: affinity as u8,
-            _reserved: [0; 42],
+            forwarding: forwarding as u8,
+            _reserved: [0; 41],
         }
     }
 
@@ -70,6 +101,18 @@ impl Service {
             _ => AffinityKind::ClientIpPort,
         }
     }
+
+    /// How packets get to the service's backends.
+    #[inline(always)]
+    pub const fn forwarding(&self) -> Forwarding {
+        match self.forwarding {
+            1 => Forwarding::FullNat,
+            2 => Forwarding::Dsr,
+            3 => Forwarding::Ipip,
+            4 => Forwarding::Gue,
+            _ => Forwarding::Nat,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -78,13 +121,19 @@ mod tests {
 
     #[test]
     fn a_service_gives_back_what_it_was_made_of() {
-        for class in TableClass::ALL {
-            for affinity in [AffinityKind::ClientIpPort, AffinityKind::ClientIp] {
-                let service = Service::new(Address::v4([192, 0, 2, 10]), class, 65_537, affinity);
-                assert_eq!(service.vip, Address::v4([192, 0, 2, 10]));
+        let affinities = [AffinityKind::ClientIpPort, AffinityKind::ClientIp];
+        let vip = Address::v4([192, 0, 2, 10]);
+        for (class, affinity) in TableClass::ALL
+            .into_iter()
+            .flat_map(|class| affinities.map(|affinity| (class, affinity)))
+        {
+            for forwarding in Forwarding::ALL {
+                let service = Service::new(vip, class, 65_537, affinity, forwarding);
+                assert_eq!(service.vip, vip);
                 assert_eq!(service.table_size, 65_537);
                 assert_eq!(service.table_class(), class);
                 assert_eq!(service.affinity(), affinity);
+                assert_eq!(service.forwarding(), forwarding);
             }
         }
     }

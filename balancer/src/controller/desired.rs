@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, net::IpAddr, net::SocketAddr};
 
-use balancer_common::abi::{ANY_PORT, Address, AffinityKind, BackendFlags, NextHop, Port, protocol};
+use balancer_common::abi::{ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, protocol};
 
 use super::BackendKey;
 use crate::{
-    config::{Affinity, Backend, Config, Protocol, Service},
+    config::{self, Affinity, Backend, Config, Protocol, Service},
     health::{Health, Target},
     neighbors::Unreachable,
     reconcile::{Desired, DesiredBackend, DesiredService, Index},
@@ -30,6 +30,7 @@ pub(super) fn desired(
                 Affinity::ClientIpPort | Affinity::QuicCid => AffinityKind::ClientIpPort,
                 Affinity::ClientIp => AffinityKind::ClientIp,
             },
+            forwarding: forwarding_kind(service.forwarding),
             table_size: service.maglev_size,
             backends: service
                 .backends
@@ -129,5 +130,15 @@ pub(super) const fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => protocol::TCP,
         Protocol::Udp => protocol::UDP,
+    }
+}
+
+const fn forwarding_kind(forwarding: config::Forwarding) -> Forwarding {
+    match forwarding {
+        config::Forwarding::Nat => Forwarding::Nat,
+        config::Forwarding::FullNat => Forwarding::FullNat,
+        config::Forwarding::Dsr => Forwarding::Dsr,
+        config::Forwarding::Ipip => Forwarding::Ipip,
+        config::Forwarding::Gue => Forwarding::Gue,
     }
 }

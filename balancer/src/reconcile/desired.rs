@@ -1,6 +1,6 @@
 //! What the data plane should hold.
 
-use balancer_common::abi::{Address, AffinityKind, BackendFlags, NextHop, Port};
+use balancer_common::abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port};
 
 use crate::maglev::TableSize;
 
@@ -24,6 +24,8 @@ pub struct DesiredService {
     pub protocol: u8,
     /// What decides where a new flow goes.
     pub affinity: AffinityKind,
+    /// How packets get to the backends.
+    pub forwarding: Forwarding,
     /// Slots of the Maglev table.
     pub table_size: TableSize,
     /// The backends; no two have the same address and port.

@@ -306,5 +306,5 @@ fn table(service: &PlannedService<'_>) -> Table {
 fn service_record(service: &DesiredService) -> Service {
     let slots = service.table_size.slots();
     let class = TableClass::for_size(slots as usize).unwrap_or(TableClass::Large);
-    Service::new(service.vip, class, slots, service.affinity)
+    Service::new(service.vip, class, slots, service.affinity, service.forwarding)
 }

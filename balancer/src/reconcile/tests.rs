@@ -1,6 +1,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use balancer_common::abi::{ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, NextHop, Port, Role, protocol};
+use balancer_common::abi::{
+    ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, Forwarding, NextHop, Port, Role, protocol,
+};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
 use super::{Desired, DesiredBackend, DesiredService, Exhausted, Limits, Operation, State, diff};
@@ -18,6 +20,7 @@ fn service(name: &str, vip: u8, ports: &[u16], backends: Vec<DesiredBackend>) ->
         ports: ports.iter().map(|port| port.to_be_bytes()).collect(),
         protocol: protocol::TCP,
         affinity: AffinityKind::ClientIpPort,
+        forwarding: Forwarding::Nat,
         table_size: TableSize::new(7).unwrap(),
         backends,
     }

@@ -1,0 +1,49 @@
+//! The destination becomes the backend's; the client's own address stays, and replies come back through here.
+
+use balancer_common::{
+    DropReason,
+    abi::{ANY_PORT, Address, Backend, BackendFlags, FlowKey, Port, ReverseFlow, ReverseKey},
+    packet::Headers,
+    rewrite::{self, End},
+};
+
+use crate::{maps, packet::XdpPacket};
+
+#[inline(always)]
+pub(super) fn prepare(
+    packet: &mut XdpPacket<'_>,
+    headers: &Headers,
+    key: &FlowKey,
+    backend: &Backend,
+) -> Result<(), DropReason> {
+    let port = match backend.port {
+        ANY_PORT => headers.ports.destination,
+        port => port,
+    };
+    rewrite::translate(packet, headers, End::Destination, backend.address, port).ok_or(DropReason::Malformed)?;
+    rewrite::address_frame(packet, &backend.next_hop).ok_or(DropReason::Malformed)?;
+    if backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
+        remember_way_back(headers, key, backend.address, port);
+    }
+    Ok(())
+}
+
+/// Notes which service port the flow's replies belong to, since the backend's address and port do not tell.
+#[inline(always)]
+fn remember_way_back(headers: &Headers, key: &FlowKey, backend: Address, backend_port: Port) {
+    let reverse_key = ReverseKey {
+        client: key.client,
+        backend,
+        client_port: key.client_port,
+        backend_port,
+        protocol: headers.protocol as u32,
+    };
+    let flow = ReverseFlow {
+        service: key.service,
+        service_port: key.service_port,
+        _padding: [0; 2],
+    };
+    if maps::reverse_flow(&reverse_key) != Some(flow) {
+        maps::remember_reverse_flow(&reverse_key, flow);
+    }
+}

@@ -30,6 +30,7 @@ pub(crate) fn next_hop(packet: &XdpPacket<'_>, headers: &Headers, source: Addres
     let known = route.destination == headers.destination
         && route.source == source
         && route.ingress == ingress
+        && route.protocol == headers.protocol as u32
         && route.epoch == epoch
         && route.next_hop.is_known();
     if !known {
@@ -41,7 +42,7 @@ pub(crate) fn next_hop(packet: &XdpPacket<'_>, headers: &Headers, source: Addres
             epoch,
             mtu,
             ingress,
-            _padding: 0,
+            protocol: headers.protocol as u32,
         };
     }
     if headers.length > route.mtu {

@@ -111,11 +111,18 @@ impl Endpoints {
     }
 }
 
-/// The port that a backend's replies carry as their source, or [`ANY_PORT`] if it is the one that they came with.
-pub(super) fn reply_port(service: &DesiredService, backend: &DesiredBackend) -> Port {
-    match (backend.port, service.ports.first()) {
-        (ANY_PORT, _) | (_, None) => ANY_PORT,
-        (_, Some(&first)) => first,
+/// The port that a backend's replies carry as their source, or [`ANY_PORT`] if it is the one that they came with. A
+/// backend that has come to be reached through several ports keeps the one that it had, which the replies of flows from
+/// before then rely on.
+pub(super) fn reply_port(service: &DesiredService, backend: &DesiredBackend, current: Port) -> Port {
+    if backend.port == ANY_PORT {
+        return ANY_PORT;
+    }
+    let kept = current != ANY_PORT && (service.ports.is_empty() || service.ports.contains(&current));
+    match service.ports.first() {
+        _ if kept => current,
+        Some(&first) => first,
+        None => ANY_PORT,
     }
 }
 

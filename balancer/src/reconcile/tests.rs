@@ -257,6 +257,25 @@ fn the_first_owner_of_a_shared_endpoint_keeps_it() {
 }
 
 #[test]
+fn a_backend_keeps_the_port_of_its_replies_while_its_service_has_it() {
+    let web = |ports: &[u16]| Desired {
+        services: vec![service("web", 1, ports, vec![backend(1, port(8080))])],
+    };
+    let mut state = State::default();
+    for (ports, expected) in [
+        (&[443][..], port(443)),
+        (&[80, 443], port(443)),
+        (&[], port(443)),
+        (&[80], port(80)),
+        (&[80, 443], port(80)),
+    ] {
+        state = reach(&state, &web(ports));
+        let (_, backend) = state.backends.first_key_value().unwrap();
+        assert_eq!(backend.record.reply_port, expected, "{ports:?}");
+    }
+}
+
+#[test]
 fn what_has_no_room_is_refused_as_a_whole() {
     let limits = Limits {
         services: 2,

@@ -257,6 +257,24 @@ fn the_first_owner_of_a_shared_endpoint_keeps_it() {
 }
 
 #[test]
+fn an_endpoint_that_comes_to_stand_beside_one_on_every_port_leads_where_that_one_does() {
+    let every_port = service("z", 1, &[], vec![backend(1, ANY_PORT)]);
+    let one_port = service("a", 2, &[80], vec![backend(1, port(8080))]);
+    let endpoint = |port| EndpointKey::new(Role::Backend, Address::v4([10, 0, 0, 1]), port, protocol::TCP);
+
+    let before = from_nothing(vec![every_port.clone()]);
+    let owner = before.endpoints[&endpoint(ANY_PORT)];
+    let services = vec![one_port.clone(), every_port];
+    let beside = reach(&before, &Desired { services });
+    assert_eq!(beside.endpoints[&endpoint(port(8080))], owner);
+
+    let services = vec![one_port];
+    let alone = reach(&beside, &Desired { services });
+    let target = alone.endpoints[&endpoint(port(8080))];
+    assert_eq!(alone.backends[&target].record.service, alone.index().services["a"]);
+}
+
+#[test]
 fn a_backend_keeps_the_port_of_its_replies_while_its_service_has_it() {
     let web = |ports: &[u16]| Desired {
         services: vec![service("web", 1, ports, vec![backend(1, port(8080))])],

@@ -5,7 +5,6 @@ use std::{
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -13,20 +12,18 @@ use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
-use super::{Namespace, Process, get, program};
+use super::{Namespace, Process, get, pins::PinDirectory, program};
 
 /// How long the daemon may take to start or end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Beginning of the name of every pin directory that is made here. The process's number follows.
-const PINS: &str = "balancer-test-";
-
 /// A daemon with its own configuration, socket and pins; its data plane goes when it goes.
 pub struct Balancer<'a> {
     host: &'a Namespace,
-    directory: TempDir,
-    pins: PathBuf,
+    // Dropped in this order: first the daemon, then what it has made.
     process: Option<Process>,
+    pins: PinDirectory,
+    directory: TempDir,
 }
 
 impl<'a> Balancer<'a> {
@@ -35,16 +32,12 @@ impl<'a> Balancer<'a> {
 
     /// A daemon on `host`, not started yet, attached to `interfaces`, with `services` in TOML.
     pub fn new(host: &'a Namespace, interfaces: &[&str], services: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        remove_orphans();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let pins = PathBuf::from(format!("/sys/fs/bpf/{PINS}{}-{count}", std::process::id()));
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let balancer = Self {
             host,
-            directory,
-            pins,
             process: None,
+            pins: PinDirectory::new(),
+            directory,
         };
         balancer.configure(interfaces, services);
         balancer
@@ -73,7 +66,7 @@ impl<'a> Balancer<'a> {
              listen = \"{}\"\n\
              {services}",
             interfaces.join(", "),
-            self.pins.display(),
+            self.pins.path().display(),
             self.socket().display(),
             self.directory.path().join("state").display(),
             Self::METRICS,
@@ -93,7 +86,7 @@ impl<'a> Balancer<'a> {
 
     /// The directory that everything is pinned under.
     pub fn pins(&self) -> &Path {
-        &self.pins
+        self.pins.path()
     }
 
     /// Path of the daemon's log.
@@ -212,27 +205,4 @@ impl<'a> Balancer<'a> {
             .find_map(|rest| rest.strip_prefix(' ')?.parse().ok())
             .unwrap_or_else(|| panic!("no sample {sample} in:\n{text}"))
     }
-}
-
-impl Drop for Balancer<'_> {
-    fn drop(&mut self) {
-        self.process = None;
-        remove_pins(&self.pins);
-    }
-}
-
-/// Removes the pins of test processes that were killed before they could.
-fn remove_orphans() {
-    for entry in fs::read_dir("/sys/fs/bpf").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.strip_prefix(PINS).and_then(|rest| rest.split('-').next());
-        if owner.is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true)) {
-            remove_pins(&entry.path());
-        }
-    }
-}
-
-/// Unpins everything under `directory`. What is gone already needs no removal.
-fn remove_pins(directory: &Path) {
-    let _gone: std::io::Result<()> = fs::remove_dir_all(directory);
 }

@@ -3,6 +3,7 @@
 mod balancer;
 mod http;
 mod namespace;
+mod pins;
 mod process;
 mod servers;
 mod topology;

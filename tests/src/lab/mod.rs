@@ -11,6 +11,7 @@ mod topology;
 pub use balancer::Balancer;
 pub use http::{Reply, get, get_from, put};
 pub use namespace::Namespace;
+pub(crate) use pins::PinDirectory;
 pub use process::Process;
 pub use servers::{HttpServer, UdpServer};
 pub use topology::{Arms, Network};

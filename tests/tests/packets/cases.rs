@@ -1,0 +1,61 @@
+//! What many tests run over.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use balancer_tests::packet::Transport;
+
+/// The addresses that tests use, of one IP version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Family {
+    /// A client that is not a neighbour of the balancer.
+    pub(crate) client: IpAddr,
+    /// A client on the clients' side of the balancer.
+    pub(crate) neighbor: IpAddr,
+    /// The gateway to other clients, on the clients' side.
+    pub(crate) gateway: IpAddr,
+    pub(crate) vip: IpAddr,
+    pub(crate) other_vip: IpAddr,
+    pub(crate) backend: IpAddr,
+    pub(crate) other_backend: IpAddr,
+}
+
+pub(crate) const V4: Family = Family {
+    client: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
+    neighbor: IpAddr::V4(Ipv4Addr::new(10, 1, 0, 7)),
+    gateway: IpAddr::V4(Ipv4Addr::new(10, 1, 0, 254)),
+    vip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)),
+    other_vip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 20)),
+    backend: IpAddr::V4(Ipv4Addr::new(10, 2, 0, 11)),
+    other_backend: IpAddr::V4(Ipv4Addr::new(10, 2, 0, 12)),
+};
+
+pub(crate) const V6: Family = Family {
+    client: IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 7)),
+    neighbor: IpAddr::V6(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 7)),
+    gateway: IpAddr::V6(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0xfe)),
+    vip: IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10)),
+    other_vip: IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x20)),
+    backend: IpAddr::V6(Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 0x11)),
+    other_backend: IpAddr::V6(Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 0x12)),
+};
+
+pub(crate) const FAMILIES: [Family; 2] = [V4, V6];
+
+/// Every kind of packet that belongs to a flow, with its payload.
+pub(crate) fn kinds() -> [(&'static str, Transport, &'static [u8]); 8] {
+    [
+        ("SYN", Transport::syn(), b""),
+        ("ACK", Transport::ack(), b""),
+        ("data of even length", Transport::ack(), b"affinity"),
+        ("data of odd length", Transport::ack(), b"balance"),
+        ("FIN", Transport::fin(), b""),
+        ("RST", Transport::rst(), b""),
+        ("UDP", Transport::Udp, b"affinity"),
+        ("UDP without a checksum", Transport::UncheckedUdp, b"affinity"),
+    ]
+}
+
+/// Ports from 10,000 on, each once: a flow of its own for every packet.
+pub(crate) fn clients(address: IpAddr) -> impl Iterator<Item = SocketAddr> {
+    (10_000..).map(move |port| SocketAddr::new(address, port))
+}

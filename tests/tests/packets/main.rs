@@ -1,0 +1,11 @@
+//! Packets through the XDP program in the kernel: what becomes of each, byte for byte, and what is counted.
+
+mod cases;
+mod drops;
+mod inbound;
+mod passes;
+mod replies;
+mod routes;
+mod services;
+mod setting;
+mod shared;

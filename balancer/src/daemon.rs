@@ -25,7 +25,7 @@ use crate::{
     dataplane::{Dataplane, NeighborRequests},
     health::{Checker, Verdicts},
     metrics::{self, DaemonMetrics},
-    neighbors::{self, Interface, Neighbors},
+    neighbors::{self, Interface, Neighbors, Unreachable},
 };
 
 /// How long the start waits for the next hops of the backends. Those that are not known by then are found later.
@@ -147,14 +147,17 @@ async fn interfaces(config: &Config) -> anyhow::Result<Vec<Interface>> {
     Ok(found)
 }
 
-/// Waits for the first next hop of every backend.
+/// Waits until every backend's next hop is known, or known to be missing.
 async fn await_next_hops(controller: &mut Controller, events: &mut mpsc::Receiver<neighbors::Event>) {
     let mut missing = controller.destinations();
     let deadline = Instant::now() + NEXT_HOP_PATIENCE;
     while !missing.is_empty() {
         match timeout_at(deadline, events.recv()).await {
             Ok(Some(neighbors::Event::NextHop { destination, result })) => {
-                missing.remove(&destination);
+                // That the kernel is still asking is no answer: clients would be turned away until there is one.
+                if !matches!(result, Err(Unreachable::Resolving { .. })) {
+                    missing.remove(&destination);
+                }
                 controller.set_next_hop(destination, result);
             }
             Ok(Some(neighbors::Event::RoutesChanged)) => {}

@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
 
 /// Beginning of the name of every namespace that is made here. The process's number follows.
 const PREFIX: &str = "blt-";
@@ -46,6 +47,18 @@ impl Namespace {
         run(Command::new("ip")
             .args(["-n", &self.name])
             .args(arguments.split_whitespace()));
+    }
+
+    /// Runs `ip` in the namespace and parses the JSON that it writes.
+    ///
+    /// # Panics
+    ///
+    /// If it fails.
+    pub fn ip_json(&self, arguments: &str) -> Value {
+        let output = run(Command::new("ip")
+            .args(["-n", &self.name, "-json"])
+            .args(arguments.split_whitespace()));
+        serde_json::from_slice(&output.stdout).expect("with -json, ip writes JSON")
     }
 
     /// A command that will run in the namespace. It sees the machine's file systems, the BPF one among them.

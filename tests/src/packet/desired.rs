@@ -6,7 +6,7 @@ use balancer::{
     maglev::TableSize,
     reconcile::{DesiredBackend, DesiredService},
 };
-use balancer_common::abi::{AffinityKind, BackendFlags, NextHop};
+use balancer_common::abi::{AffinityKind, BackendFlags, Forwarding, NextHop};
 
 use super::Interface;
 
@@ -24,6 +24,7 @@ pub fn service(
         ports: ports.iter().map(|port| port.to_be_bytes()).collect(),
         protocol,
         affinity: AffinityKind::ClientIpPort,
+        forwarding: Forwarding::Nat,
         table_size: TableSize::new(251).expect("251 is a prime"),
         backends: backends.into_iter().collect(),
     }

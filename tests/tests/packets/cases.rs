@@ -41,6 +41,16 @@ pub(crate) const V6: Family = Family {
 
 pub(crate) const FAMILIES: [Family; 2] = [V4, V6];
 
+impl Family {
+    /// A host on the backends' side.
+    pub(crate) fn host(self, number: u8) -> IpAddr {
+        match self.backend {
+            IpAddr::V4(_) => Ipv4Addr::new(10, 2, 0, number).into(),
+            IpAddr::V6(_) => Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, number.into()).into(),
+        }
+    }
+}
+
 /// Every kind of packet that belongs to a flow, with its payload.
 pub(crate) fn kinds() -> [(&'static str, Transport, &'static [u8]); 8] {
     [

@@ -1,7 +1,9 @@
 //! Packets through the XDP program in the kernel: what becomes of each, byte for byte, and what is counted.
 
+mod affinity;
 mod cases;
 mod drops;
+mod flows;
 mod inbound;
 mod passes;
 mod replies;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use balancer_common::abi::protocol::{TCP, UDP};
-use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, service};
+use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, ends, service};
 
 use crate::cases::{FAMILIES, Family};
 
@@ -71,4 +71,12 @@ pub(crate) fn answered(host: &mut Host<'_>, request: &Packet, backend: SocketAdd
         ..request.clone()
     }
     .answer()
+}
+
+/// Sends a client's packet, and returns which backend's address and port it then carries.
+#[track_caller]
+pub(crate) fn backend_of(host: &mut Host<'_>, request: &Packet) -> SocketAddr {
+    let outcome = host.receive(Interface::CLIENTS, &request.frame());
+    assert_eq!(outcome.action, Action::Redirect, "{request:?}");
+    ends(&outcome.frame).1
 }

@@ -3,6 +3,7 @@
 mod affinity;
 mod cases;
 mod drops;
+mod explanations;
 mod flows;
 mod inbound;
 mod passes;

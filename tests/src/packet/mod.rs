@@ -16,5 +16,5 @@ pub use compare::{Action, Outcome};
 pub use desired::{backend, next_hop, service};
 pub use extension::Extension;
 pub use host::{Host, Interface};
-pub use inspect::{checksums_are_right, ends};
+pub use inspect::{Reading, read};
 pub use ledger::{Ledger, received, replied};

@@ -7,7 +7,7 @@ use balancer_common::abi::{
     AffinityKind, BackendFlags, Explanation, NextHop, Reason,
     protocol::{TCP, UDP},
 };
-use balancer_tests::packet::{Action, Host, Interface, Ledger, Packet, Transport, backend, ends, service};
+use balancer_tests::packet::{Action, Host, Interface, Ledger, Packet, Transport, backend, read, service};
 
 use crate::{
     cases::{FAMILIES, Family, V4, clients},
@@ -57,7 +57,7 @@ fn foretold(host: &mut Host<'_>, protocol: u8, client: SocketAddr, service: Sock
         Reason::Flow | Reason::Maglev => {
             assert_eq!(outcome.action, Action::Redirect, "{case}");
             let backend = &host.dataplane().state().backends[&explanation.backend];
-            assert_eq!(ends(&outcome.frame).1.to_string(), backend.name, "{case}");
+            assert_eq!(read(&outcome.frame).destination.to_string(), backend.name, "{case}");
             let name = host.dataplane().state().services[&explanation.service].name.clone();
             let new_flows = u64::from(reason == Reason::Maglev);
             assert_eq!(counted.services[&name].new_flows, new_flows, "{case}");

@@ -4,8 +4,7 @@ use std::{net::SocketAddr, ops::Range};
 
 use balancer_common::abi::protocol::{TCP, UDP};
 use balancer_tests::packet::{
-    Action, Extension, Host, Interface, Ledger, Packet, Transport, backend, checksums_are_right, next_hop, received,
-    service,
+    Action, Extension, Host, Interface, Ledger, Packet, Transport, backend, next_hop, read, received, service,
 };
 use etherparse::{EtherType, ether_type};
 
@@ -259,7 +258,7 @@ fn a_wrong_checksum_stays_wrong() {
                     frame[position] ^= 0x20;
                     expected[position] ^= 0x20;
                     let outcome = host.receive(Interface::CLIENTS, &frame);
-                    assert!(!checksums_are_right(&outcome.frame));
+                    assert!(!read(&outcome.frame).checksums_are_right);
                     if position == last {
                         outcome.assert("a flipped bit of the payload", Action::Redirect, &expected);
                     }

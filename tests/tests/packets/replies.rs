@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use balancer_common::abi::protocol::TCP;
 use balancer_tests::packet::{
-    Action, Extension, Host, Interface, Ledger, Packet, Transport, backend, ends, replied, service,
+    Action, Extension, Host, Interface, Ledger, Packet, Transport, backend, replied, service,
 };
 use etherparse::ether_type;
 
 use crate::{
     cases::{FAMILIES, V4, V6, clients, kinds},
-    setting::{CLIENT, GATEWAY, answered, converse, know_clients, name, serve_all, served_at, served_by},
+    setting::{CLIENT, GATEWAY, answered, backend_of, converse, know_clients, name, serve_all, served_at, served_by},
 };
 
 #[test]
@@ -239,7 +239,7 @@ fn only_the_backend_that_has_a_flow_answers_it() {
             let mut chosen = BTreeSet::new();
             for client in clients(family.client).take(100) {
                 let request = Packet::new(Transport::ack(), client, served_at(family));
-                let (_, owner) = ends(&host.receive(Interface::CLIENTS, &request.frame()).frame);
+                let owner = backend_of(host, &request);
                 chosen.insert(owner);
                 for source in backends {
                     let reply = Packet {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use balancer_common::abi::protocol::{TCP, UDP};
-use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, ends, next_hop, service};
+use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, next_hop, read, service};
 
 use crate::cases::V4;
 
@@ -11,7 +11,7 @@ fn destination(host: &mut Host<'_>, transport: Transport, service: SocketAddr) -
     let packet = Packet::new(transport, SocketAddr::new(V4.client, 40_000), service);
     let outcome = host.receive(Interface::CLIENTS, &packet.frame());
     match outcome.action {
-        Action::Redirect => Some(ends(&outcome.frame).1),
+        Action::Redirect => Some(read(&outcome.frame).destination),
         Action::Pass => None,
         action => panic!("{service}: {action:?}"),
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use balancer_common::abi::protocol::{TCP, UDP};
-use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, ends, service};
+use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, read, service};
 
 use crate::cases::{FAMILIES, Family};
 
@@ -78,5 +78,5 @@ pub(crate) fn answered(host: &mut Host<'_>, request: &Packet, backend: SocketAdd
 pub(crate) fn backend_of(host: &mut Host<'_>, request: &Packet) -> SocketAddr {
     let outcome = host.receive(Interface::CLIENTS, &request.frame());
     assert_eq!(outcome.action, Action::Redirect, "{request:?}");
-    ends(&outcome.frame).1
+    read(&outcome.frame).destination
 }

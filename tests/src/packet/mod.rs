@@ -10,6 +10,7 @@ mod extension;
 mod host;
 mod inspect;
 mod ledger;
+mod mutate;
 
 pub use builder::{Packet, Transport, address};
 pub use compare::{Action, Outcome};
@@ -18,3 +19,4 @@ pub use extension::Extension;
 pub use host::{Host, Interface};
 pub use inspect::{Reading, read};
 pub use ledger::{Ledger, received, replied};
+pub use mutate::Specimen;

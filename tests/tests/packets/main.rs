@@ -6,6 +6,7 @@ mod drops;
 mod explanations;
 mod flows;
 mod inbound;
+mod mutations;
 mod passes;
 mod replies;
 mod routes;

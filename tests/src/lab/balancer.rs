@@ -246,17 +246,25 @@ impl<'a> Balancer<'a> {
         get(self.host, self.settings.metrics, path)
     }
 
-    /// A sample of the metrics endpoint, `balancer_drops_total{reason="malformed"}` for example.
+    /// A sample of the metrics endpoint that is a count, `balancer_drops_total{reason="malformed"}` for example, if there is one.
     ///
     /// # Panics
     ///
-    /// If there is no such sample.
-    pub fn metric(&self, sample: &str) -> f64 {
-        let reply = self.scrape("/metrics").expect("the metrics endpoint answers");
-        let text = reply.text();
-        text.lines()
+    /// If the endpoint does not answer.
+    pub fn find_metric(&self, sample: &str) -> Option<u64> {
+        let metrics = self.scrape("/metrics").expect("the metrics endpoint answers").text();
+        metrics
+            .lines()
             .filter_map(|line| line.strip_prefix(sample))
             .find_map(|rest| rest.strip_prefix(' ')?.parse().ok())
-            .unwrap_or_else(|| panic!("no sample {sample} in:\n{text}"))
+    }
+
+    /// The same for a sample that is there from the beginning.
+    ///
+    /// # Panics
+    ///
+    /// If it is not.
+    pub fn metric(&self, sample: &str) -> u64 {
+        self.find_metric(sample).unwrap_or_else(|| panic!("no sample {sample}"))
     }
 }

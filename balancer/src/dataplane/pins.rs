@@ -99,18 +99,33 @@ impl Pins {
         for interface in &interfaces {
             self.detach(interface)?;
         }
+        self.remove_unattached()?;
+        Ok(interfaces)
+    }
+
+    fn remove_unattached(&self) -> anyhow::Result<()> {
         let maps = self.root.join("maps");
         for entry in fs::read_dir(&maps)? {
             remove_file(&entry?.path())?;
         }
         for directory in [&self.root.join("links"), &maps, &self.root] {
-            fs::remove_dir(directory)?;
+            fs::remove_dir(directory).with_context(|| format!("cannot remove {}", directory.display()))?;
         }
         // Another version's objects may be beside these, and the directory may be the operator's own.
         if let Some(pin_path) = self.root.parent() {
             let _others_remain: io::Result<()> = fs::remove_dir(pin_path);
         }
-        Ok(interfaces)
+        Ok(())
+    }
+}
+
+impl Drop for Pins {
+    /// Maps that no attachment uses are of no use, so a start that fails leaves nothing behind.
+    fn drop(&mut self) {
+        let unattached = self.links().is_ok_and(|links| links.is_empty());
+        if unattached && let Err(error) = self.remove_unattached() {
+            tracing::warn!("{error:#}");
+        }
     }
 }
 

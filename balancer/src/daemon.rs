@@ -22,7 +22,7 @@ use crate::{
     config::{self, Config, ConfigError},
     control::server::Server,
     controller::{BackendKey, Controller, End, Handle, Input},
-    dataplane::{Dataplane, NeighborRequests},
+    dataplane::{self, Dataplane, NeighborRequests},
     health::{Checker, Verdicts},
     metrics::{self, DaemonMetrics},
     neighbors::{self, Interface, Neighbors, Unreachable},
@@ -63,6 +63,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     // Everything that can fail without the kernel's help comes first, attaching last.
+    dataplane::require_permission()?;
     let interfaces = interfaces(&config).await?;
     let metrics_listener = metrics::bind(config.metrics.listen).await?;
     let server = Server::bind(&config.control.socket)?;

@@ -9,6 +9,7 @@ mod maps;
 mod name;
 mod neighbor_requests;
 mod packet_log;
+mod permission;
 mod pins;
 mod read;
 mod run;
@@ -23,6 +24,7 @@ pub use counters::FlowCounts;
 pub use maps::Capacity;
 pub use neighbor_requests::NeighborRequests;
 pub use packet_log::PacketLog;
+pub use permission::require_permission;
 pub use pins::Pins;
 pub use run::Outcome;
 

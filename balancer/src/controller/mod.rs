@@ -10,6 +10,7 @@ mod views;
 
 use std::{
     collections::{HashMap, HashSet},
+    mem,
     net::IpAddr,
     sync::Arc,
     thread,
@@ -185,20 +186,29 @@ impl Controller {
                     Input::Neighbor(event) => changed |= self.take_neighbor_event(event),
                     Input::Request(Request::Detach, reply) => return self.detach(reply),
                     Input::Request(request, reply) => {
+                        self.catch_up(&mut changed);
                         // A client that has gone away needs no answer.
                         let _gone: Result<(), Response> = reply.send(self.answer(request));
                     }
                     Input::Snapshot(reply) => {
+                        self.catch_up(&mut changed);
                         let _gone: Result<(), anyhow::Result<Snapshot>> = reply.send(self.snapshot());
                     }
                 }
                 input = inputs.try_recv().ok();
             }
-            if changed && let Err(error) = self.reconcile() {
-                tracing::error!("the data plane could not be changed: {error:#}");
-            }
+            self.catch_up(&mut changed);
         }
         End::Stopped
+    }
+
+    /// Reconciles if there is reason to. It comes before every answer: who is told that a backend is down relies on it.
+    fn catch_up(&mut self, changed: &mut bool) {
+        if mem::take(changed)
+            && let Err(error) = self.reconcile()
+        {
+            tracing::error!("the data plane could not be changed: {error:#}");
+        }
     }
 
     fn take_verdict(&mut self, verdict: Verdict<BackendKey>) -> bool {

@@ -16,22 +16,27 @@ fn ask_until_answered(client: &UdpClient, vip: SocketAddr) {
 }
 
 #[test]
-fn a_client_that_the_host_has_forgotten_is_found_again() {
+fn a_client_that_the_host_does_not_know_is_found() {
     let network = Network::new(Arms::Two, 1);
     let _servers = Farm::udp(&network, 5353);
     let four = Service::udp("four", Network::VIP, &[53]).backends(1, 5353);
     let six = Service::udp("six", Network::VIP6, &[53]).backends(1, 5353);
     let balancer = Balancer::start(&network.balancer, &network.interfaces, &format!("{four}{six}"));
-    for vip in [
-        SocketAddr::from((Network::VIP, 53)),
-        SocketAddr::from((Network::VIP6, 53)),
+    network.client.ip("address add 10.1.9.9/16 dev eth0");
+    network.client.ip("address add fd00:1::9/64 dev eth0 nodad");
+    for (vip, stranger) in [
+        (SocketAddr::from((Network::VIP, 53)), "10.1.9.9:40000"),
+        (SocketAddr::from((Network::VIP6, 53)), "[fd00:1::9]:40000"),
     ] {
-        let address = Network::client_of(vip.ip());
-        let client = UdpClient::new(&network.client, SocketAddr::new(address, 40_000)).unwrap();
-        client.ask(vip, b"who?").unwrap();
-        network.balancer.ip(&format!("neighbour del {address} dev eth0"));
+        // The client asks for the host's link-layer address, and the host learns that of the one who asks.
+        let known = SocketAddr::new(Network::client_of(vip.ip()), 40_000);
+        UdpClient::new(&network.client, known)
+            .unwrap()
+            .ask(vip, b"who?")
+            .unwrap();
         let before = balancer.metric("balancer_drops_total{reason=\"no_neighbor\"}");
-        ask_until_answered(&client, vip);
+        let stranger = UdpClient::new(&network.client, stranger.parse().unwrap()).unwrap();
+        ask_until_answered(&stranger, vip);
         assert!(balancer.metric("balancer_drops_total{reason=\"no_neighbor\"}") > before);
     }
 }

@@ -6,6 +6,7 @@ use std::{
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
+    thread,
     time::Duration,
 };
 
@@ -266,5 +267,13 @@ impl<'a> Balancer<'a> {
     /// If it is not.
     pub fn metric(&self, sample: &str) -> u64 {
         self.find_metric(sample).unwrap_or_else(|| panic!("no sample {sample}"))
+    }
+}
+
+impl Drop for Balancer<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.output());
+        }
     }
 }

@@ -25,9 +25,13 @@ pub struct HttpServer {
 impl HttpServer {
     /// Starts a server named `name` that listens at `port` of both IP versions, and waits until it answers at `address`.
     pub fn start(host: &Namespace, name: &str, address: IpAddr, port: u16, log: &Path) -> Self {
-        let process = Process::start(&mut lab_server(host, name, "http", port), log);
+        let mut process = Process::start(&mut lab_server(host, name, "http", port), log);
         let own = SocketAddr::new(address, port);
-        eventually("the HTTP server answers", || get(host, own, "/health").ok());
+        eventually("the HTTP server answers", || {
+            let ended = process.try_wait();
+            assert!(ended.is_none(), "the HTTP server ended:\n{}", process.output());
+            get(host, own, "/health").ok()
+        });
         Self { process }
     }
 

@@ -13,8 +13,8 @@ use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
-    time::{Instant, timeout_at},
+    sync::{mpsc, watch},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -30,6 +30,9 @@ use crate::{
 
 /// How long the start waits for the next hops of the backends. Those that are not known by then are found later.
 const NEXT_HOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end waits for the answers to clients of the control socket.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Inputs of the controller that may wait.
 const INPUTS: usize = 1_024;
@@ -96,8 +99,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let handle = Handle::new(inputs.clone());
     let mut ended = controller.spawn(inbox)?;
+    let (stop, stopped) = watch::channel(());
+    let answers = tokio::spawn(server.serve(handle.clone(), stopped));
     let tasks = [
-        tokio::spawn(server.serve(handle.clone())),
         tokio::spawn(serve_metrics(metrics_listener, handle, own_metrics)),
         tokio::spawn(forward_verdicts(verdicts, inputs.clone())),
         tokio::spawn(forward_neighbor_events(neighbor_inbox, inputs)),
@@ -115,6 +119,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         end = &mut ended => end.context("the controller failed")?,
     };
     notify(&[NotifyState::Stopping]);
+    // Who had the data plane detached is told so before the daemon ends.
+    drop(stop);
+    if timeout(ANSWER_PATIENCE, answers).await.is_err() {
+        tracing::warn!("a client of the control socket was left without an answer");
+    }
     for task in tasks {
         task.abort();
     }

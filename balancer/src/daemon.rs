@@ -46,6 +46,8 @@ pub fn init_log(filter: &str, json: bool) -> anyhow::Result<()> {
         .context("--log is not a filter: write a level such as info, or levels by module")?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // They would go to stderr, and a stderr that takes nothing, on a full disk for one, would end the process.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     if json {
         log.json().init();

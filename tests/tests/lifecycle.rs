@@ -5,7 +5,9 @@ use std::{
     path::Path,
 };
 
-use balancer_tests::lab::{Arms, Balancer, Connection, Farm, HttpServer, Network, Service, get, requests_during};
+use balancer_tests::lab::{
+    Arms, Balancer, Connection, Farm, HttpServer, Network, Process, Service, eventually, get, program, requests_during,
+};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -147,4 +149,19 @@ fn an_interface_that_the_configuration_no_longer_names_is_detached() {
     balancer.run();
     assert!(network.balancer.xdp("eth0").is_some());
     assert_eq!(network.balancer.xdp("eth1"), None);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_does_not_end_the_daemon() {
+    let (network, _servers) = network();
+    let balancer = Balancer::new(&network.balancer, &network.interfaces, "");
+    let mut command = network.balancer.command("sh");
+    command
+        .args(["-c", r#"exec "$0" run --config "$1" 2>/dev/full"#])
+        .args([program("balancer"), balancer.config()]);
+    let mut daemon = Process::start(&mut command, &balancer.log());
+    eventually("the daemon answers", || {
+        assert_eq!(daemon.try_wait(), None);
+        balancer.command(&["status"]).status.success().then_some(())
+    });
 }

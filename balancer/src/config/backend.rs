@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    model::{Backend, Forwarding, address_text},
+    model::{Admin, Backend, Forwarding, address_text},
     reader::{Distinct, Table, Value},
     report::Read,
     schema, values,
@@ -53,6 +53,7 @@ fn backend(table: Table<'_>, setting: Setting<'_>, taken: &mut Taken) -> Read<Ba
     let name = table.optional("name", |value| name(&value, endpoint, taken));
     let weight = table.or("weight", DEFAULT_WEIGHT, |value| value.integer(0..=MAX_WEIGHT));
     let backup = table.or("backup", false, |value| value.boolean());
+    let admin = table.or("admin", Admin::Active, |value| value.one_of());
     let (address, port) = endpoint?;
     Ok(Backend {
         name: name?.unwrap_or_else(|| address_text(address, port)),
@@ -60,6 +61,7 @@ fn backend(table: Table<'_>, setting: Setting<'_>, taken: &mut Taken) -> Read<Ba
         port,
         weight: weight?,
         backup: backup?,
+        admin: admin?,
     })
 }
 

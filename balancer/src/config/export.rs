@@ -171,12 +171,14 @@ fn write_backend(out: &mut Writer, backend: &Backend) {
         port,
         weight,
         backup,
+        admin,
     } = backend;
     out.table(&schema::BACKEND);
     out.key("name", name);
     out.key("address", address_text(*address, *port));
     out.key("weight", weight);
     out.key("backup", backup);
+    out.key("admin", admin);
 }
 
 fn path(path: &Path) -> String {

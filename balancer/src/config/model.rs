@@ -226,6 +226,34 @@ pub struct Backend {
     pub weight: u32,
     /// Whether it serves only while no other backend can.
     pub backup: bool,
+    /// What the operator wants of it.
+    pub admin: Admin,
+}
+
+/// What the operator wants of a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Admin {
+    /// To serve.
+    #[default]
+    Active,
+    /// To keep its flows and clients and get no new ones.
+    Draining,
+    /// To get nothing; its flows and clients go elsewhere.
+    Disabled,
+    /// To sleep: it keeps its flows and clients and gets no new ones, and its health does not count.
+    Suspended,
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Disabled => "disabled",
+            Self::Suspended => "suspended",
+        })
+    }
 }
 
 impl Backend {

@@ -154,7 +154,7 @@ pub(super) const NEW_FLOWS_PER_CLIENT: Shape = Shape {
 pub(super) const BACKEND: Shape = Shape {
     path: "service.backend",
     form: Form::Repeated,
-    keys: &["name", "address", "weight", "backup"],
+    keys: &["name", "address", "weight", "backup", "admin"],
 };
 
 pub(super) const PIN: Shape = Shape {

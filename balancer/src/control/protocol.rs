@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Affinity, Forwarding, Protocol},
+    config::{Admin, Affinity, Forwarding, Protocol},
     health::Health,
     neighbors::AttachedMode,
 };
@@ -195,21 +195,6 @@ pub struct BackendView {
     /// Why its packets cannot leave the host, if they cannot.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unreachable: Option<String>,
-}
-
-/// What the operator wants of a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Admin {
-    /// To serve.
-    #[default]
-    Active,
-    /// To keep what it has and get nothing new.
-    Draining,
-    /// To get nothing.
-    Disabled,
-    /// To sleep until a client needs it.
-    Suspended,
 }
 
 /// Where a client's packets go.

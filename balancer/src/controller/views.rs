@@ -4,8 +4,8 @@ use balancer_common::{DropReason, abi::Traffic};
 
 use super::{Controller, desired};
 use crate::{
-    config::{Backend, Service},
-    control::protocol::{Admin, BackendCounts, BackendView, DataplaneView, InterfaceView, ServiceView, Status},
+    config::{Admin, Backend, Service},
+    control::protocol::{BackendCounts, BackendView, DataplaneView, InterfaceView, ServiceView, Status},
     dataplane::FlowCounts,
     health::Health,
 };
@@ -65,6 +65,7 @@ impl Controller {
         let mut counts = BackendCounts::default();
         for (service, backend) in desired::backends(&self.config) {
             counts.total += 1;
+            counts.draining += usize::from(backend.admin == Admin::Draining);
             if self.is_up(service, backend) {
                 counts.up += 1;
             } else {
@@ -118,7 +119,7 @@ impl Controller {
                     name: backend.name.clone(),
                     address: backend.endpoint(),
                     weight: backend.weight,
-                    admin: Admin::Active,
+                    admin: backend.admin,
                     health: desired::health_of(&self.health, service, backend),
                     flows: flows.by_backend.get(&index).copied().unwrap_or(0),
                     packets: traffic.packets,

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use super::{
     super::{
-        Affinity, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits,
-        Metrics, Passive, Pin, PinTarget, Probe, Protocol, Rate, Selection, Service, Sources, Tracking, WhenDown,
-        XdpMode,
+        Admin, Affinity, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe,
+        Limits, Metrics, Passive, Pin, PinTarget, Probe, Protocol, Rate, Selection, Service, Sources, Tracking,
+        WhenDown, XdpMode,
     },
     FULL_EXAMPLE, parse, parse_all, shown,
 };
@@ -69,6 +69,7 @@ fn full_example() -> Config {
                 port: Some(9999),
                 weight: 100,
                 backup: false,
+                admin: Admin::Active,
             }],
             pins: vec![Pin {
                 prefix: "10.1.0.0/16".parse().unwrap(),
@@ -198,8 +199,8 @@ test.toml:36:8: kind = \"grpc\" is not supported by this version; use \"tcp\"
 test.toml:44:1: passive is not supported by this version; leave it out
 test.toml:48:1: limits is not supported by this version; leave it out
 test.toml:55:11: backup other than false is not supported by this version; leave it out
-test.toml:57:1: pin is not supported by this version; leave it out
-test.toml:61:1: sources is not supported by this version; leave it out";
+test.toml:58:1: pin is not supported by this version; leave it out
+test.toml:62:1: sources is not supported by this version; leave it out";
     assert_eq!(parse(&text, "test.toml").unwrap_err().to_string(), expected);
 }
 

@@ -10,8 +10,8 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     super::{
-        AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits, Metrics,
-        Passive, Pin, PinTarget, Probe, Rate, Service, Sources, address_text, export,
+        Admin, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits,
+        Metrics, Passive, Pin, PinTarget, Probe, Rate, Service, Sources, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -74,12 +74,12 @@ prop_compose! {
 prop_compose! {
     /// Backends at distinct addresses, of which the odd ones have names.
     fn backends(v4: bool)(
-        backends in vec((option::of(1_u16..), 0_u32..=65535, any::<bool>()), 0..5),
+        backends in vec((option::of(1_u16..), 0_u32..=65535, any::<bool>(), one_of()), 0..5),
     ) -> Vec<Backend> {
-        let backend = |(number, (port, weight, backup))| {
+        let backend = |(number, (port, weight, backup, admin))| {
             let address = address(v4, 0, number);
             let name = if number % 2 == 0 { address_text(address, port) } else { format!("fs9.{number}_-") };
-            Backend { name, address, port, weight, backup }
+            Backend { name, address, port, weight, backup, admin }
         };
         backends.into_iter().enumerate().map(backend).collect()
     }
@@ -123,6 +123,7 @@ prop_compose! {
             port: None,
             weight: 1,
             backup: false,
+            admin: Admin::Active,
         });
         Service {
             name: format!("service-{number}"),

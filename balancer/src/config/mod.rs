@@ -69,6 +69,12 @@ pub fn parse(text: &str, file: &str) -> Result<Loaded, ConfigError> {
     parse_without(support::UNSUPPORTED, text, file)
 }
 
+/// Checks a configuration that was put together of valid parts: what must hold between them. The places of what is refused
+/// are those in its [exported](export) form.
+pub fn validate(config: &Config) -> Result<Loaded, ConfigError> {
+    parse(&export(config), "effective configuration")
+}
+
 /// Validates the configuration in `text`, in a version that cannot do what `unsupported` lists.
 fn parse_without(unsupported: &[Unsupported], text: &str, file: &str) -> Result<Loaded, ConfigError> {
     // Some editors write a byte order mark, which no column should count.

@@ -48,15 +48,12 @@ fn service_changes(from: &Service, to: &Service) -> Vec<Change> {
                 backend: endpoint,
             }),
             Some(other) => {
-                changes.extend(
-                    modifications(backend, other)
-                        .into_iter()
-                        .map(|modification| Change::ModifyBackend {
-                            service: service(),
-                            backend: endpoint,
-                            modification,
-                        }),
-                )
+                let modifications = modifications(backend, other).into_iter();
+                changes.extend(modifications.map(|modification| Change::ModifyBackend {
+                    service: service(),
+                    backend: endpoint,
+                    modification,
+                }));
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
@@ -21,11 +21,12 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     config::{self, Config, ConfigError},
     control::server::Server,
-    controller::{BackendKey, Controller, End, Handle, Input},
+    controller::{BackendKey, Controller, End, Followers, Handle, Input},
     dataplane::{self, Dataplane, NeighborRequests},
     health::{Checker, Verdicts},
+    intent::{Intent, Store},
     metrics::{self, DaemonMetrics},
-    neighbors::{self, Interface, Neighbors, Unreachable},
+    neighbors::{self, Neighbors, Unreachable},
 };
 
 /// How long the start waits for the next hops of the backends. Those that are not known by then are found later.
@@ -57,47 +58,46 @@ pub fn init_log(filter: &str, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the daemon until it is told to stop. The data plane goes on without it.
-pub fn run(config: Config) -> anyhow::Result<()> {
+/// Runs the daemon with the configuration `file` until it is told to stop. The data plane goes on without it.
+pub fn run(file: Config) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(config))
+        .block_on(serve(file))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(file: Config) -> anyhow::Result<()> {
     // Everything that can fail without the kernel's help comes first, attaching last.
     dataplane::require_permission()?;
-    let interfaces = interfaces(&config).await?;
-    let metrics_listener = metrics::bind(config.metrics.listen).await?;
-    let server = Server::bind(&config.control.socket)?;
+    let metrics_listener = metrics::bind(file.metrics.listen).await?;
+    let server = Server::bind(&file.control.socket)?;
+    let store = Store::open(&file.control.state)?;
+    let intent = intent(file, &store);
+    let config = intent.running.clone();
+    let interfaces = neighbors::interfaces().await?.named(&config.dataplane.interfaces)?;
     let dataplane = Dataplane::open(&config.dataplane)?;
     note_pin_path(&config)?;
 
     let (inputs, inbox) = mpsc::channel(INPUTS);
     let (neighbor_events, mut neighbor_inbox) = mpsc::channel(INPUTS);
-    let neighbors = Neighbors::start(neighbor_events).await?;
-    let xdp_mode = config.dataplane.xdp_mode;
-    let socket = config.control.socket.clone();
+    let neighbors = Arc::new(Neighbors::start(neighbor_events).await?);
     let own_metrics = Arc::new(DaemonMetrics::new()?);
     own_metrics.count_reload(true);
-    let mut controller = Controller::new(config, dataplane, Arc::clone(&own_metrics));
-    neighbors.watch(controller.destinations());
+    let observer = Arc::clone(&own_metrics);
+    let (checker, verdicts) = Checker::new(move |(service, backend): &BackendKey, outcome| {
+        observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
+    });
+    let followers = Followers::new(checker, Arc::clone(&neighbors));
+    let mut controller = Controller::new(intent, store, dataplane, followers, Arc::clone(&own_metrics));
     await_next_hops(&mut controller, &mut neighbor_inbox).await;
     controller.reconcile()?;
-    controller.dataplane().attach(&interfaces, xdp_mode)?;
+    controller.dataplane().attach(&interfaces, config.dataplane.xdp_mode)?;
     for attachment in controller.dataplane().attachments() {
         tracing::info!(interface = attachment.interface, mode = ?attachment.mode, "attached");
     }
     let neighbor_requests = controller.dataplane().take_neighbor_requests()?;
     let packet_log = controller.dataplane().take_packet_log()?;
-
-    let observer = Arc::clone(&own_metrics);
-    let (mut checker, verdicts) = Checker::new(move |(service, backend): &BackendKey, outcome| {
-        observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
-    });
-    checker.reconcile(controller.targets());
 
     let handle = Handle::new(inputs.clone());
     let mut ended = controller.spawn(inbox)?;
@@ -131,9 +131,28 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     match end {
         End::Stopped => tracing::info!("stopped; the data plane goes on forwarding"),
-        End::Detached => forget_pin_path(&socket),
+        End::Detached => forget_pin_path(&config.control.socket),
     }
     Ok(())
+}
+
+/// What the operator wants, from the file and from what an earlier daemon kept of run-time changes.
+fn intent(file: Config, store: &Store) -> Intent {
+    let Some(kept) = store.read() else {
+        return Intent::of_file(file);
+    };
+    let merged = kept.with_file(file);
+    for change in &merged.kept {
+        tracing::info!("changed at run time, and kept: {change}");
+    }
+    for (change, why) in &merged.ended {
+        tracing::warn!("changed at run time, and not kept: {change}: {why}");
+    }
+    // What is on disk would lead to the same again.
+    if let Err(error) = store.write(&merged.intent) {
+        tracing::error!("{error:#}");
+    }
+    merged.intent
 }
 
 /// Tells the service manager, if there is one.
@@ -141,22 +160,6 @@ fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("the service manager could not be told: {error}");
     }
-}
-
-/// The configured interfaces as the kernel describes them.
-async fn interfaces(config: &Config) -> anyhow::Result<Vec<Interface>> {
-    let present = neighbors::interfaces().await?;
-    let mut found = Vec::new();
-    for name in &config.dataplane.interfaces {
-        match present.by_name(name) {
-            Some(interface) => found.push(interface.clone()),
-            None => bail!(
-                "dataplane.interfaces: there is no interface {name}; there are {}",
-                present.names().join(", ")
-            ),
-        }
-    }
-    Ok(found)
 }
 
 /// Waits until every backend's next hop is known, or known to be missing.
@@ -201,7 +204,7 @@ async fn forward_neighbor_events(mut events: mpsc::Receiver<neighbors::Event>, i
 }
 
 /// Has the neighbours resolved that the XDP program asks for.
-async fn forward_neighbor_requests(mut requests: NeighborRequests, neighbors: Neighbors) {
+async fn forward_neighbor_requests(mut requests: NeighborRequests, neighbors: Arc<Neighbors>) {
     loop {
         match requests.recv().await {
             Ok(request) => neighbors.request(request.interface, request.address.into()),

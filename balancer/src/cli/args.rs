@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::client_address::ClientAddress;
 
+mod backend;
+
+pub(super) use backend::{AddBackendArgs, BackendArgs, BackendCommand};
+
 /// Layer-4 affinity load balancer.
 #[derive(Debug, Parser)]
 #[command(name = "balancer", version, propagate_version = true, max_term_width = 100)]
@@ -38,7 +42,7 @@ pub enum Command {
     /// Services.
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Backends.
+    /// Backends: list and change them.
     #[command(subcommand)]
     Backend(BackendCommand),
     /// Show where a client's packets go right now, and why.
@@ -100,18 +104,6 @@ pub enum Output {
 pub enum ServiceCommand {
     /// List the services.
     List(OutputArgs),
-}
-
-/// `backend …`
-#[derive(Debug, Subcommand)]
-pub enum BackendCommand {
-    /// List the backends, of one service or of all.
-    List {
-        /// The service's name.
-        service: Option<String>,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
 }
 
 /// Flags of `lookup`.

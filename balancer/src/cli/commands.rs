@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{
-    args::{BackendCommand, Cli, Command, DetachArgs, LookupArgs, Output, ServiceCommand},
+    args::{Cli, Command, DetachArgs, LookupArgs, Output, ServiceCommand},
     failure::Failure,
-    text,
+    orders, text,
 };
 use crate::{
     config,
@@ -32,12 +32,7 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
             Response::Services(services) => print(args.output, &services, |services| text::services(services)),
             other => Err(unexpected(&other)),
         },
-        Command::Backend(BackendCommand::List { service, output }) => {
-            match client::ask(socket, &Request::Backends { service })? {
-                Response::Backends(backends) => print(output.output, &backends, |backends| text::backends(backends)),
-                other => Err(unexpected(&other)),
-            }
-        }
+        Command::Backend(command) => orders::backend(socket, command),
         Command::Lookup(args) => lookup(socket, args),
         Command::Detach(args) => detach(socket, &args),
     }
@@ -101,7 +96,11 @@ fn detach(socket: &Path, args: &DetachArgs) -> Result<(), Failure> {
 }
 
 /// Writes a result to stdout.
-fn print<T: Serialize>(output: Output, value: &T, as_text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+pub(super) fn print<T: Serialize>(
+    output: Output,
+    value: &T,
+    as_text: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
     let text = match output {
         Output::Json => serde_json::to_string_pretty(value).context("cannot write JSON")?,
         Output::Text => as_text(value),
@@ -110,6 +109,6 @@ fn print<T: Serialize>(output: Output, value: &T, as_text: impl FnOnce(&T) -> St
     Ok(())
 }
 
-fn unexpected(response: &Response) -> Failure {
+pub(super) fn unexpected(response: &Response) -> Failure {
     Failure::Other(anyhow::anyhow!("the daemon answered something else: {response:?}"))
 }

@@ -4,6 +4,7 @@ mod args;
 mod client_address;
 mod commands;
 mod failure;
+mod orders;
 mod text;
 
 use std::process::ExitCode;

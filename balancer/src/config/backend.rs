@@ -9,7 +9,8 @@ use super::{
     schema, values,
 };
 
-const DEFAULT_WEIGHT: u32 = 100;
+/// The weight of a backend of which the file says none.
+pub const DEFAULT_WEIGHT: u32 = 100;
 const MAX_WEIGHT: u32 = 65_535;
 
 type Endpoint = (IpAddr, Option<u16>);

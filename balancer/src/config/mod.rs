@@ -34,9 +34,11 @@ use self::{
 };
 
 pub use self::{
+    backend::DEFAULT_WEIGHT,
     diagnostic::{ConfigError, Diagnostic},
     export::export,
     model::*,
+    values::backend_address,
 };
 
 /// A configuration that passed every check.

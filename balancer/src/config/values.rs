@@ -104,8 +104,12 @@ pub(super) fn vip(text: &str) -> Result<IpAddr, String> {
     })
 }
 
-/// A backend's address and, if given, its port.
-pub(super) fn backend_address(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+/// A backend's address and, if given, its port, as configurations and commands write them.
+///
+/// # Errors
+///
+/// What to say behind the text: why it is none, and how to write one.
+pub fn backend_address(text: &str) -> Result<(IpAddr, Option<u16>), String> {
     const MEND: &str = "use an address of the backend on the network";
     if let Ok(address) = text.parse() {
         return Ok((host_address(address, MEND)?, None));

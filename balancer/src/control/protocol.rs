@@ -2,6 +2,8 @@
 //!
 //! The views are also what `-o json` prints, so their keys are part of the command line's surface.
 
+mod order;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,8 @@ use crate::{
     health::Health,
     neighbors::AttachedMode,
 };
+
+pub use order::{BackendKeys, Done, Order};
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,8 @@ pub enum Request {
         /// The client's port, if it is known.
         port: Option<u16>,
     },
+    /// A change at run time.
+    Order(Order),
     /// To take the data plane off its interfaces and end.
     Detach,
 }
@@ -50,6 +56,8 @@ pub enum Response {
     Backends(Vec<BackendView>),
     /// To [`Request::Lookup`].
     Lookup(Lookup),
+    /// To [`Request::Order`].
+    Done(Done),
     /// To [`Request::Detach`]: the interfaces.
     Detached(Vec<String>),
     /// The request cannot be granted.

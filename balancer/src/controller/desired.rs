@@ -1,23 +1,18 @@
 //! What the data plane should hold, from the configuration and what is known of the backends. Pure functions.
 
-use std::{collections::HashMap, net::IpAddr, net::SocketAddr};
+use std::net::SocketAddr;
 
-use balancer_common::abi::{ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, protocol};
+use balancer_common::abi::{ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, Port, protocol};
 
-use super::BackendKey;
+use super::{BackendKey, knowledge::Knowledge, standing::standings};
 use crate::{
     config::{self, Affinity, Backend, Config, Protocol, Service},
-    health::{Health, Target},
-    neighbors::Unreachable,
+    health::Target,
     reconcile::{Desired, DesiredBackend, DesiredService, Index},
 };
 
 /// Everything that the data plane should hold.
-pub(super) fn desired(
-    config: &Config,
-    health: &HashMap<BackendKey, Health>,
-    next_hops: &HashMap<IpAddr, Result<NextHop, Unreachable>>,
-) -> Desired {
+pub(super) fn desired(config: &Config, knowledge: &Knowledge) -> Desired {
     let services = config
         .services
         .iter()
@@ -32,25 +27,22 @@ pub(super) fn desired(
             },
             forwarding: forwarding_kind(service.forwarding),
             table_size: service.maglev_size,
-            backends: service
-                .backends
-                .iter()
-                .map(|backend| {
-                    let next_hop = next_hops.get(&backend.address);
-                    desired_backend(backend, health_of(health, service, backend), next_hop)
-                })
-                .collect(),
+            backends: desired_backends(service, knowledge),
         })
         .collect();
     Desired { services }
 }
 
-fn desired_backend(
-    backend: &Backend,
-    health: Health,
-    next_hop: Option<&Result<NextHop, Unreachable>>,
-) -> DesiredBackend {
-    let (weight, flags) = standing(backend.weight, health);
+fn desired_backends(service: &Service, knowledge: &Knowledge) -> Vec<DesiredBackend> {
+    let standings = standings(&knowledge.circumstances(service), service.panic_threshold);
+    let backends = service.backends.iter().zip(standings);
+    backends
+        .map(|(backend, standing)| desired_backend(backend, standing, knowledge))
+        .collect()
+}
+
+fn desired_backend(backend: &Backend, (weight, flags): (u32, BackendFlags), knowledge: &Knowledge) -> DesiredBackend {
+    let next_hop = knowledge.next_hop(backend.address);
     DesiredBackend {
         name: backend.name.clone(),
         address: backend.address.into(),
@@ -64,31 +56,8 @@ fn desired_backend(
     }
 }
 
-/// What a backend of this weight and health gets: its weight among new clients, and whether its flows stay.
-///
-/// A backend of which nothing is known yet serves: a daemon that starts with nobody known to be up would otherwise turn
-/// every client away until the first probes have come back.
-fn standing(weight: u32, health: Health) -> (u32, BackendFlags) {
-    match health {
-        Health::Up => (weight, BackendFlags::KEEPS_FLOWS.with(BackendFlags::UP)),
-        Health::Unknown => (weight, BackendFlags::KEEPS_FLOWS),
-        Health::Down => (0, BackendFlags::DOWN),
-    }
-}
-
-/// The health of a backend. One that nobody checks is up.
-pub(super) fn health_of(health: &HashMap<BackendKey, Health>, service: &Service, backend: &Backend) -> Health {
-    if service.health.is_none() {
-        return Health::Up;
-    }
-    health
-        .get(&(service.name.clone(), backend.name.clone()))
-        .copied()
-        .unwrap_or(Health::Unknown)
-}
-
 /// What the health checker is to probe.
-pub(super) fn targets(config: &Config, health: &HashMap<BackendKey, Health>) -> Vec<Target<BackendKey>> {
+pub(super) fn targets(config: &Config, knowledge: &Knowledge) -> Vec<Target<BackendKey>> {
     backends(config)
         .filter_map(|(service, backend)| {
             let check = service.health.clone()?;
@@ -99,7 +68,7 @@ pub(super) fn targets(config: &Config, health: &HashMap<BackendKey, Health>) -> 
                 key: (service.name.clone(), backend.name.clone()),
                 address: SocketAddr::new(backend.address, port),
                 check,
-                initial: health_of(health, service, backend),
+                initial: knowledge.health(service, backend),
             })
         })
         .collect()

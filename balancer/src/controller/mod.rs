@@ -4,34 +4,37 @@
 //! difference carried out. It is a thread and not a task because the kernel makes it wait: for the end of packets that
 //! still use what is being replaced.
 
+mod adoption;
 mod desired;
+mod followers;
+mod foresight;
+mod knowledge;
+mod orders;
 mod requests;
+mod resolve;
+mod standing;
 mod views;
+mod wording;
 
-use std::{
-    collections::{HashMap, HashSet},
-    mem,
-    net::IpAddr,
-    sync::Arc,
-    thread,
-    time::Instant,
-};
+use std::{collections::HashSet, mem, net::IpAddr, sync::Arc, thread, time::Instant};
 
 use anyhow::Context as _;
-use balancer_common::abi::{BackendFlags, NextHop};
+use balancer_common::abi::NextHop;
 use tokio::sync::{mpsc, oneshot};
 
+pub use followers::Followers;
 pub use views::Snapshot;
 
 use crate::{
-    config::Config,
     control::protocol::{Request, Response},
     dataplane::Dataplane,
-    health::{Health, Target, Verdict},
+    health::Verdict,
+    intent::{Intent, Store},
     metrics::DaemonMetrics,
     neighbors::{self, Unreachable},
     reconcile,
 };
+use knowledge::Knowledge;
 
 /// What a backend is called by: its service's name and its own.
 pub type BackendKey = (String, String);
@@ -92,41 +95,41 @@ pub enum End {
 
 /// The owner of the data plane.
 pub struct Controller {
-    config: Config,
+    intent: Intent,
+    store: Store,
     started: Instant,
     dataplane: Dataplane,
-    health: HashMap<BackendKey, Health>,
-    next_hops: HashMap<IpAddr, Result<NextHop, Unreachable>>,
+    knowledge: Knowledge,
+    followers: Followers,
     metrics: Arc<DaemonMetrics>,
 }
 
 impl Controller {
-    /// A controller of `dataplane`. What the data plane knows of the backends' health is where it begins.
-    pub fn new(config: Config, dataplane: Dataplane, metrics: Arc<DaemonMetrics>) -> Self {
-        let health = remembered_health(&config, &dataplane);
+    /// A controller of `dataplane` that makes it hold what `intent` says, and has next hops looked for. What the data plane
+    /// knows of the backends' health is where it begins. Further changes of the intent are kept in `store`.
+    pub fn new(
+        intent: Intent,
+        store: Store,
+        dataplane: Dataplane,
+        followers: Followers,
+        metrics: Arc<DaemonMetrics>,
+    ) -> Self {
+        let knowledge = Knowledge::remembered(&intent.running, dataplane.state());
+        followers.watch(&intent.running);
         Self {
-            config,
+            intent,
+            store,
             started: Instant::now(),
             dataplane,
-            health,
-            next_hops: HashMap::new(),
+            knowledge,
+            followers,
             metrics,
         }
     }
 
     /// The addresses whose next hops the data plane needs.
     pub fn destinations(&self) -> HashSet<IpAddr> {
-        self.config
-            .services
-            .iter()
-            .flat_map(|service| &service.backends)
-            .map(|backend| backend.address)
-            .collect()
-    }
-
-    /// What the health checker is to probe.
-    pub fn targets(&self) -> Vec<Target<BackendKey>> {
-        desired::targets(&self.config, &self.health)
+        followers::destinations(&self.intent.running)
     }
 
     /// The data plane, to attach it.
@@ -144,12 +147,13 @@ impl Controller {
             }
             Err(unreachable) => tracing::warn!(backend = %destination, "packets cannot leave the host: {unreachable}"),
         }
-        self.next_hops.insert(destination, next_hop);
+        self.knowledge.set_next_hop(destination, next_hop);
     }
 
     /// Makes the data plane hold what it should. Returns whether anything had to change.
     pub fn reconcile(&mut self) -> anyhow::Result<bool> {
-        let desired = desired::desired(&self.config, &self.health, &self.next_hops);
+        self.knowledge.admit_newcomers(&self.intent.running);
+        let desired = desired::desired(&self.intent.running, &self.knowledge);
         let operations = reconcile::diff(self.dataplane.state(), &desired, self.dataplane.limits())?;
         if operations.is_empty() {
             return Ok(false);
@@ -161,8 +165,10 @@ impl Controller {
         applied.map(|()| true)
     }
 
-    /// Runs the controller on a thread of its own until it ends; the returned channel then says why.
-    pub fn spawn(self, inputs: mpsc::Receiver<Input>) -> anyhow::Result<oneshot::Receiver<End>> {
+    /// Has the backends probed, and runs the controller on a thread of its own until it ends; the returned channel then
+    /// says why.
+    pub fn spawn(mut self, inputs: mpsc::Receiver<Input>) -> anyhow::Result<oneshot::Receiver<End>> {
+        self.followers.probe(&self.intent.running, &self.knowledge);
         let (sender, receiver) = oneshot::channel();
         thread::Builder::new()
             .name("controller".to_owned())
@@ -213,8 +219,12 @@ impl Controller {
 
     fn take_verdict(&mut self, verdict: Verdict<BackendKey>) -> bool {
         let (service, backend) = &verdict.key;
+        // It may have been on its way while its backend was removed.
+        if !desired::backends(&self.intent.running).any(|(of, other)| of.name == *service && other.name == *backend) {
+            return false;
+        }
         tracing::info!("{service}/{backend} is {}: {}", verdict.health, verdict.cause);
-        self.health.insert(verdict.key, verdict.health);
+        self.knowledge.set_health(verdict.key, verdict.health);
         true
     }
 
@@ -244,25 +254,4 @@ impl Controller {
         let _gone: Result<(), Response> = reply.send(response);
         End::Detached
     }
-}
-
-/// What the data plane's records say of the backends' health, as an earlier daemon left it.
-fn remembered_health(config: &Config, dataplane: &Dataplane) -> HashMap<BackendKey, Health> {
-    let state = dataplane.state();
-    let known = state.index();
-    let mut health = HashMap::new();
-    for (service, backend) in desired::backends(config) {
-        let index = desired::backend_index(&known, service, backend);
-        if let Some(entry) = index.and_then(|index| state.backends.get(&index)) {
-            let known = if entry.record.flags.contains(BackendFlags::UP) {
-                Health::Up
-            } else if entry.record.flags.contains(BackendFlags::DOWN) {
-                Health::Down
-            } else {
-                Health::Unknown
-            };
-            health.insert((service.name.clone(), backend.name.clone()), known);
-        }
-    }
-    health
 }

@@ -56,14 +56,14 @@ impl Controller {
                 flows: flows.total,
                 max_flows: self.dataplane.max_flows(),
             },
-            services: self.config.services.len(),
+            services: self.intent.running.services.len(),
             backends: self.backend_counts(),
         })
     }
 
     fn backend_counts(&self) -> BackendCounts {
         let mut counts = BackendCounts::default();
-        for (service, backend) in desired::backends(&self.config) {
+        for (service, backend) in desired::backends(&self.intent.running) {
             counts.total += 1;
             counts.draining += usize::from(backend.admin == Admin::Draining);
             if self.is_up(service, backend) {
@@ -77,7 +77,8 @@ impl Controller {
 
     pub(super) fn services(&self) -> anyhow::Result<Vec<ServiceView>> {
         let known = self.dataplane.state().index();
-        self.config
+        self.intent
+            .running
             .services
             .iter()
             .map(|service| {
@@ -108,19 +109,19 @@ impl Controller {
     /// The backends of one service, or of all.
     pub(super) fn backends(&self, service: Option<&str>, flows: &FlowCounts) -> anyhow::Result<Vec<BackendView>> {
         let known = self.dataplane.state().index();
-        desired::backends(&self.config)
+        desired::backends(&self.intent.running)
             .filter(|(of, _)| service.is_none_or(|name| of.name == name))
             .map(|(service, backend)| {
                 let index = desired::backend_index(&known, service, backend).unwrap_or(0);
                 let traffic = self.dataplane.backend_traffic(index)?;
-                let next_hop = self.next_hops.get(&backend.address);
+                let next_hop = self.knowledge.next_hop(backend.address);
                 Ok(BackendView {
                     service: service.name.clone(),
                     name: backend.name.clone(),
                     address: backend.endpoint(),
                     weight: backend.weight,
                     admin: backend.admin,
-                    health: desired::health_of(&self.health, service, backend),
+                    health: self.knowledge.health(service, backend),
                     flows: flows.by_backend.get(&index).copied().unwrap_or(0),
                     packets: traffic.packets,
                     bytes: traffic.bytes,
@@ -137,6 +138,6 @@ impl Controller {
     }
 
     fn is_up(&self, service: &Service, backend: &Backend) -> bool {
-        desired::health_of(&self.health, service, backend) != Health::Down
+        self.knowledge.health(service, backend) != Health::Down
     }
 }

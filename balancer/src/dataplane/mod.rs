@@ -4,6 +4,7 @@ mod apply;
 mod attach;
 mod counters;
 mod explain;
+mod flows;
 mod load;
 mod maps;
 mod name;

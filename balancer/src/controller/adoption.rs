@@ -1,0 +1,134 @@
+//! Making another intent the one that counts.
+
+use std::mem;
+
+use super::{
+    Controller, desired,
+    foresight::Foresight,
+    orders::{Step, step},
+    resolve::{self, usage},
+    wording::{counted, grouped},
+};
+use crate::{
+    config::{self, Config},
+    control::protocol::{Done, Order, Refusal},
+    intent::{Endpoint, Intent},
+    reconcile,
+};
+
+impl Controller {
+    /// Carries out an order; what it would not change is left alone.
+    pub(super) fn carry_out(&mut self, order: &Order) -> anyhow::Result<Done> {
+        let Step {
+            service,
+            backend,
+            change,
+            said,
+        } = step(&self.intent, order)?;
+        let Some(change) = change else {
+            return Ok(Done {
+                message: format!("{service}: {said}: nothing changed"),
+                warnings: Vec::new(),
+            });
+        };
+        let mut running = self.intent.running.clone();
+        change.apply(&mut running)?;
+        let warnings = self.new_warnings(&running)?;
+        let foresight = self.foresee(&running)?;
+        let clients = clients(&foresight, &service);
+        let flows = match backend {
+            Some(backend) => self.flows_of(&foresight, &service, backend),
+            None => String::new(),
+        };
+        let message = format!("{service}: {said}: {clients}{flows}");
+        self.adopt(Intent {
+            running,
+            ..self.intent.clone()
+        })?;
+        tracing::info!("{message}");
+        Ok(Done { message, warnings })
+    }
+
+    /// Makes `intent` what is wanted: on disk first, so that a crash at any moment is completed by the next start; then in
+    /// the kernel; then for those who follow.
+    ///
+    /// # Errors
+    ///
+    /// If the data plane has no room, the intent cannot be kept, or an interface refuses the program: then nothing has
+    /// changed. If the kernel refuses a change of its maps, the intent counts nevertheless.
+    pub(super) fn adopt(&mut self, intent: Intent) -> anyhow::Result<()> {
+        let desired = desired::desired(&intent.running, &self.knowledge);
+        reconcile::diff(self.dataplane.state(), &desired, self.dataplane.limits())?;
+        self.store.write(&intent)?;
+        if let Err(error) = self.attach(&intent.running) {
+            self.store.write(&self.intent)?;
+            return Err(error);
+        }
+        let before = mem::replace(&mut self.intent, intent);
+        let running = &self.intent.running;
+        self.knowledge.follow(&before.running, running);
+        self.followers.watch(running);
+        self.followers.probe(running, &self.knowledge);
+        self.reconcile()?;
+        Ok(())
+    }
+
+    /// Attaches the program where `config` says, unless it is there.
+    fn attach(&mut self, config: &Config) -> anyhow::Result<()> {
+        if config.dataplane.interfaces == self.intent.running.dataplane.interfaces {
+            return Ok(());
+        }
+        let interfaces = self.followers.interfaces(config)?;
+        self.dataplane.attach(&interfaces, config.dataplane.xdp_mode)
+    }
+
+    /// What `config` is warned about that the running configuration is not.
+    ///
+    /// # Errors
+    ///
+    /// If `config` is not valid.
+    fn new_warnings(&self, config: &Config) -> Result<Vec<String>, Refusal> {
+        let mut warnings = warnings(config)?;
+        if !warnings.is_empty() {
+            let known = self::warnings(&self.intent.running)?;
+            warnings.retain(|warning| !known.contains(warning));
+        }
+        Ok(warnings)
+    }
+
+    /// What becomes of the flows of a backend, to complete a sentence.
+    fn flows_of(&self, foresight: &Foresight, service: &str, backend: Endpoint) -> String {
+        let known = self.dataplane.state().index();
+        let running = resolve::service(&self.intent.running, service).ok();
+        let index = running.and_then(|service| {
+            let mut backends = service.backends.iter();
+            let backend = backends.find(|other| Endpoint::from(*other) == backend)?;
+            desired::backend_index(&known, service, backend)
+        });
+        let flows = index.and_then(|index| foresight.flows.get(&index));
+        let flows = flows.copied().unwrap_or_default();
+        let said = |count, verb| format!(", {} {verb}", counted(count, "live flow", "live flows"));
+        match (flows.stay, flows.leave) {
+            (0, 0) => String::new(),
+            (stay, 0) => said(stay, if stay == 1 { "stays" } else { "stay" }),
+            (_, leave) => said(leave, if leave == 1 { "is reassigned" } else { "are reassigned" }),
+        }
+    }
+}
+
+/// What becomes of a service's new clients.
+fn clients(foresight: &Foresight, service: &str) -> String {
+    let Some(clients) = foresight.services.get(service) else {
+        return "no client moves".to_owned();
+    };
+    format!(
+        "{} of {} slots move",
+        grouped(clients.moved_slots()),
+        grouped(clients.slots.into())
+    )
+}
+
+fn warnings(config: &Config) -> Result<Vec<String>, Refusal> {
+    let loaded = config::validate(config).map_err(|error| usage(error.without_places()))?;
+    Ok(loaded.warnings.into_iter().map(|warning| warning.message).collect())
+}

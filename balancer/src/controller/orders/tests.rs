@@ -1,0 +1,216 @@
+use super::*;
+use crate::{config, control::protocol::RefusalKind};
+
+const FILE: &str = "\
+version = 1
+dataplane.interfaces = ['eth0']
+[[service]]
+name = 'web'
+address = '192.0.2.10'
+ports = [80]
+[[service.backend]]
+name = 'b1'
+address = '10.0.0.11:80'
+[[service.backend]]
+name = 'b2'
+address = '10.0.0.12:80'
+admin = 'draining'
+";
+
+fn intent() -> Intent {
+    Intent::of_file(config::parse(FILE, "f").unwrap().config)
+}
+
+fn web() -> String {
+    "web".to_owned()
+}
+
+fn add(address: &str, keys: BackendKeys) -> Order {
+    Order::AddBackend {
+        service: web(),
+        address: address.to_owned(),
+        keys,
+    }
+}
+
+fn remove(backend: &str) -> Order {
+    Order::RemoveBackend {
+        service: web(),
+        backend: backend.to_owned(),
+    }
+}
+
+fn set_admin(backend: &str, admin: Admin) -> Order {
+    Order::SetAdmin {
+        service: web(),
+        backend: backend.to_owned(),
+        admin,
+    }
+}
+
+fn set_weight(backend: &str, weight: u32) -> Order {
+    Order::SetWeight {
+        service: web(),
+        backend: backend.to_owned(),
+        weight,
+    }
+}
+
+fn named(name: &str) -> BackendKeys {
+    BackendKeys {
+        name: Some(name.to_owned()),
+        ..BackendKeys::default()
+    }
+}
+
+fn weighing(weight: u32) -> BackendKeys {
+    BackendKeys {
+        weight: Some(weight),
+        ..BackendKeys::default()
+    }
+}
+
+/// Carries the order out as far as it concerns the configuration; whether there was anything to do.
+fn obey(intent: &mut Intent, order: &Order) -> Result<bool, Refusal> {
+    let change = step(intent, order)?.change;
+    if let Some(change) = &change {
+        change.apply(&mut intent.running).unwrap();
+    }
+    Ok(change.is_some())
+}
+
+#[test]
+fn an_order_changes_something_once() {
+    for (order, said, again) in [
+        (
+            add("10.0.0.13:80", BackendKeys::default()),
+            "added 10.0.0.13:80",
+            "10.0.0.13:80 is there already",
+        ),
+        (
+            add("10.0.0.13", named("b3")),
+            "added b3 (10.0.0.13)",
+            "b3 (10.0.0.13) is there already",
+        ),
+        (
+            remove("b1"),
+            "removed b1 (10.0.0.11:80)",
+            "b1 (10.0.0.11:80) is removed already",
+        ),
+        (
+            remove("10.0.0.11"),
+            "removed b1 (10.0.0.11:80)",
+            "b1 (10.0.0.11:80) is removed already",
+        ),
+        (
+            set_admin("b1", Admin::Draining),
+            "drained b1 (10.0.0.11:80)",
+            "b1 (10.0.0.11:80) is draining already",
+        ),
+        (
+            set_admin("b2", Admin::Active),
+            "activated b2 (10.0.0.12:80)",
+            "b2 (10.0.0.12:80) is active already",
+        ),
+        (
+            set_admin("10.0.0.12:80", Admin::Disabled),
+            "disabled b2 (10.0.0.12:80)",
+            "b2 (10.0.0.12:80) is disabled already",
+        ),
+        (
+            set_admin("b1", Admin::Suspended),
+            "suspended b1 (10.0.0.11:80)",
+            "b1 (10.0.0.11:80) is suspended already",
+        ),
+        (
+            set_weight("b1", 7),
+            "weight of b1 (10.0.0.11:80) changed from 100 to 7",
+            "b1 (10.0.0.11:80) has weight 7 already",
+        ),
+    ] {
+        let mut intent = intent();
+        let first = step(&intent, &order).unwrap();
+        assert_eq!((first.said.as_str(), first.change.is_some()), (said, true), "{order:?}");
+        assert_eq!(obey(&mut intent, &order), Ok(true));
+        let second = step(&intent, &order).unwrap();
+        assert_eq!((second.said.as_str(), second.change), (again, None), "{order:?}");
+    }
+}
+
+#[test]
+fn an_added_backend_has_what_was_asked_for_and_defaults_for_the_rest() {
+    let mut intent = intent();
+    obey(&mut intent, &add("10.0.0.13", BackendKeys::default())).unwrap();
+    let keys = BackendKeys {
+        name: Some("b4".to_owned()),
+        weight: Some(0),
+        backup: Some(true),
+    };
+    obey(&mut intent, &add("10.0.0.14:81", keys)).unwrap();
+    let text = format!(
+        "{FILE}[[service.backend]]\naddress = '10.0.0.13'\n\
+         [[service.backend]]\naddress = '10.0.0.14:81'\nname = 'b4'\nweight = 0\n"
+    );
+    let mut expected = config::parse(&text, "f").unwrap().config;
+    expected.services[0].backends[3].backup = true;
+    assert_eq!(intent.running, expected);
+}
+
+#[test]
+fn a_backend_that_is_there_is_not_added_with_other_values() {
+    let intent = intent();
+    let backup = BackendKeys {
+        backup: Some(true),
+        ..BackendKeys::default()
+    };
+    for keys in [named("b9"), weighing(7), backup] {
+        let refusal = step(&intent, &add("10.0.0.11:80", keys)).unwrap_err();
+        assert_eq!(refusal.kind, RefusalKind::Usage);
+        assert_eq!(
+            refusal.message,
+            "web has b1 (10.0.0.11:80) already, with weight = 100 and backup = false: change or remove that one"
+        );
+    }
+    for keys in [BackendKeys::default(), named("b1"), weighing(100)] {
+        assert_eq!(step(&intent, &add("10.0.0.11:80", keys)).unwrap().change, None);
+    }
+}
+
+#[test]
+fn what_never_was_there_cannot_be_removed_nor_changed() {
+    let mut intent = intent();
+    obey(&mut intent, &add("10.0.0.13:80", BackendKeys::default())).unwrap();
+    obey(&mut intent, &remove("10.0.0.13:80")).unwrap();
+    for order in [
+        remove("b9"),
+        remove("10.0.0.13:80"),
+        set_admin("b9", Admin::Active),
+        set_weight("b9", 1),
+        Order::RemoveBackend {
+            service: "api".to_owned(),
+            backend: "b1".to_owned(),
+        },
+        Order::AddBackend {
+            service: "api".to_owned(),
+            address: "10.0.0.13".to_owned(),
+            keys: BackendKeys::default(),
+        },
+    ] {
+        assert_eq!(
+            step(&intent, &order).unwrap_err().kind,
+            RefusalKind::NotFound,
+            "{order:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_address_is_told_how_to_write_one() {
+    let refusal = step(&intent(), &add("b3", BackendKeys::default())).unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Usage);
+    assert!(
+        refusal.message.starts_with("b3 is not an IP address"),
+        "{}",
+        refusal.message
+    );
+}

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     time::{Instant, timeout, timeout_at},
 };
@@ -20,7 +20,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     config::{self, Config, ConfigError},
-    control::server::Server,
+    control::{
+        protocol::{Request, Response},
+        server::Server,
+    },
     controller::{BackendKey, Controller, End, Followers, Handle, Input},
     dataplane::{self, Dataplane, NeighborRequests},
     health::{Checker, Verdicts},
@@ -58,16 +61,19 @@ pub fn init_log(filter: &str, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the daemon with the configuration `file` until it is told to stop. The data plane goes on without it.
-pub fn run(file: Config) -> anyhow::Result<()> {
+/// Runs the daemon until it is told to stop. The data plane goes on without it. `config` is what the file at `path` says.
+pub fn run(config: Config, path: &Path) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(file))
+        .block_on(serve(config, path))
 }
 
-async fn serve(file: Config) -> anyhow::Result<()> {
+async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = signal(SignalKind::hangup())?;
     // Everything that can fail without the kernel's help comes first, attaching last.
     dataplane::require_permission()?;
     let metrics_listener = metrics::bind(file.metrics.listen).await?;
@@ -89,7 +95,14 @@ async fn serve(file: Config) -> anyhow::Result<()> {
         observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
     });
     let followers = Followers::new(checker, Arc::clone(&neighbors));
-    let mut controller = Controller::new(intent, store, dataplane, followers, Arc::clone(&own_metrics));
+    let mut controller = Controller::new(
+        intent,
+        store,
+        path.to_owned(),
+        dataplane,
+        followers,
+        Arc::clone(&own_metrics),
+    );
     await_next_hops(&mut controller, &mut neighbor_inbox).await;
     controller.reconcile()?;
     controller.dataplane().attach(&interfaces, config.dataplane.xdp_mode)?;
@@ -104,15 +117,14 @@ async fn serve(file: Config) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(());
     let answers = tokio::spawn(server.serve(handle.clone(), stopped));
     let tasks = [
-        tokio::spawn(serve_metrics(metrics_listener, handle, own_metrics)),
+        tokio::spawn(serve_metrics(metrics_listener, handle.clone(), own_metrics)),
+        tokio::spawn(reload_on(hangup, handle)),
         tokio::spawn(forward_verdicts(verdicts, inputs.clone())),
         tokio::spawn(forward_neighbor_events(neighbor_inbox, inputs)),
         tokio::spawn(forward_neighbor_requests(neighbor_requests, neighbors)),
         tokio::spawn(packet_log.run()),
     ];
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     tracing::info!("ready");
     notify(&[NotifyState::Ready]);
     let end = tokio::select! {
@@ -184,6 +196,28 @@ async fn await_next_hops(controller: &mut Controller, events: &mut mpsc::Receive
 async fn serve_metrics(listener: TcpListener, controller: Handle, own: Arc<DaemonMetrics>) {
     if let Err(error) = metrics::serve(listener, controller, own).await {
         tracing::error!("{error:#}");
+    }
+}
+
+/// Reads the configuration file again whenever the signal comes.
+async fn reload_on(mut signal: Signal, controller: Handle) {
+    while signal.recv().await.is_some() {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::warn!("the clock cannot be read: {error}"),
+        }
+
+        match controller.ask(Request::Reload).await {
+            Ok(Response::Refused(refusal)) => tracing::error!("not reloaded: {refusal}"),
+            Ok(Response::Done(done)) => {
+                for warning in done.warnings {
+                    tracing::warn!("{warning}");
+                }
+            }
+            Ok(other) => tracing::error!("the controller answered something else: {other:?}"),
+            Err(error) => tracing::error!("not reloaded: {error:#}"),
+        }
+        notify(&[NotifyState::Ready]);
     }
 }
 

@@ -7,8 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::client_address::ClientAddress;
 
 mod backend;
+mod service;
 
 pub(super) use backend::{AddBackendArgs, BackendArgs, BackendCommand};
+pub(super) use service::{AddServiceArgs, ServiceCommand};
 
 /// Layer-4 affinity load balancer.
 #[derive(Debug, Parser)]
@@ -36,10 +38,22 @@ pub enum Command {
     /// The data plane goes on forwarding when the daemon is stopped, killed or replaced; `balancer detach` removes it.
     Run(RunArgs),
     /// Validate a configuration file and touch nothing.
-    Check(CheckArgs),
+    Check(FileArgs),
+    /// Show what applying a configuration file would change: services, backends, clients and live flows. Changes nothing.
+    Plan(PlanArgs),
+    /// Make a configuration file everything that runs, run-time changes included, in one step.
+    ///
+    /// It outlives a restart. Nothing changes if any part of it is invalid.
+    Apply(FileArgs),
+    /// Have the daemon read its own configuration file again; SIGHUP does the same.
+    ///
+    /// What was changed at run time goes on, unless the file has changed the same thing since.
+    Reload,
+    /// Write what runs, run-time changes included, as a configuration file.
+    Export,
     /// Show how the daemon and its data plane are.
     Status(OutputArgs),
-    /// Services.
+    /// Services: list and change them.
     #[command(subcommand)]
     Service(ServiceCommand),
     /// Backends: list and change them.
@@ -75,11 +89,20 @@ pub enum LogFormat {
     Json,
 }
 
-/// Flags of `check`.
+/// A configuration file.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub struct FileArgs {
     /// The configuration file.
     pub file: PathBuf,
+}
+
+/// Flags of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The configuration file.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// How the result of a reading command is written.
@@ -97,13 +120,6 @@ pub enum Output {
     Text,
     /// One JSON document.
     Json,
-}
-
-/// `service …`
-#[derive(Debug, Subcommand)]
-pub enum ServiceCommand {
-    /// List the services.
-    List(OutputArgs),
 }
 
 /// Flags of `lookup`.

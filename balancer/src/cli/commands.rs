@@ -6,14 +6,14 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{
-    args::{Cli, Command, DetachArgs, LookupArgs, Output, ServiceCommand},
+    args::{Cli, Command, DetachArgs, LookupArgs, Output, PlanArgs, ServiceCommand},
     failure::Failure,
     orders, text,
 };
 use crate::{
     config,
     control::client,
-    control::protocol::{Request, Response},
+    control::protocol::{ConfigText, Request, Response},
     daemon,
     dataplane::Pins,
 };
@@ -28,10 +28,11 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
             Response::Status(status) => print(args.output, &status, text::status),
             other => Err(unexpected(&other)),
         },
-        Command::Service(ServiceCommand::List(args)) => match client::ask(socket, &Request::Services)? {
-            Response::Services(services) => print(args.output, &services, |services| text::services(services)),
-            other => Err(unexpected(&other)),
-        },
+        Command::Plan(args) => plan(socket, &args),
+        Command::Apply(args) => orders::apply(socket, &args.file),
+        Command::Reload => orders::reload(socket),
+        Command::Export => export(socket),
+        Command::Service(command) => service(socket, command),
         Command::Backend(command) => orders::backend(socket, command),
         Command::Lookup(args) => lookup(socket, args),
         Command::Detach(args) => detach(socket, &args),
@@ -45,7 +46,8 @@ fn run(args: &super::args::RunArgs) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(daemon::run(loaded.config)?)
+    let path = std::path::absolute(&args.config)?;
+    Ok(daemon::run(loaded.config, &path)?)
 }
 
 fn check(file: &Path) -> Result<(), Failure> {
@@ -62,6 +64,44 @@ fn check(file: &Path) -> Result<(), Failure> {
         .sum();
     println!("{}: valid: {services} services, {backends} backends", file.display());
     Ok(())
+}
+
+fn service(socket: &Path, command: ServiceCommand) -> Result<(), Failure> {
+    match command {
+        ServiceCommand::List(args) => match client::ask(socket, &Request::Services)? {
+            Response::Services(services) => print(args.output, &services, |services| text::services(services)),
+            other => Err(unexpected(&other)),
+        },
+        ServiceCommand::Show { service, output } => match client::ask(socket, &Request::Service { service })? {
+            Response::Service(detail) => print(output.output, &detail, text::service),
+            other => Err(unexpected(&other)),
+        },
+        ServiceCommand::Add(args) => orders::add_service(socket, &args),
+        ServiceCommand::Remove { service } => orders::remove_service(socket, service),
+    }
+}
+
+fn plan(socket: &Path, args: &PlanArgs) -> Result<(), Failure> {
+    let request = Request::Plan(read(&args.file)?);
+    match client::ask(socket, &request)? {
+        Response::Plan(plan) => print(args.output.output, &plan, text::plan),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn export(socket: &Path) -> Result<(), Failure> {
+    match client::ask(socket, &Request::Export)? {
+        Response::Export(text) => Ok(write!(std::io::stdout(), "{text}")?),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// A configuration file to be sent to the daemon.
+pub(super) fn read(file: &Path) -> Result<ConfigText, Failure> {
+    Ok(ConfigText {
+        file: file.display().to_string(),
+        text: config::read(file)?,
+    })
 }
 
 fn lookup(socket: &Path, args: LookupArgs) -> Result<(), Failure> {

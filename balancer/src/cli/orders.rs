@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
+
 use super::{
-    args::{AddBackendArgs, BackendArgs, BackendCommand},
-    commands::{print, unexpected},
+    args::{AddBackendArgs, AddServiceArgs, BackendArgs, BackendCommand},
+    commands::{print, read, unexpected},
     failure::Failure,
     text,
 };
@@ -60,6 +62,30 @@ pub(super) fn backend(socket: &Path, command: BackendCommand) -> Result<(), Fail
         },
     };
     give(socket, &Request::Order(order))
+}
+
+/// Executes `service add`.
+pub(super) fn add_service(socket: &Path, args: &AddServiceArgs) -> Result<(), Failure> {
+    let order = Order::AddService {
+        name: args.name.clone(),
+        text: args.toml().context("cannot write the service as TOML")?,
+    };
+    give(socket, &Request::Order(order))
+}
+
+/// Executes `service remove`.
+pub(super) fn remove_service(socket: &Path, service: String) -> Result<(), Failure> {
+    give(socket, &Request::Order(Order::RemoveService { service }))
+}
+
+/// Executes `apply`.
+pub(super) fn apply(socket: &Path, file: &Path) -> Result<(), Failure> {
+    give(socket, &Request::Apply(read(file)?))
+}
+
+/// Executes `reload`.
+pub(super) fn reload(socket: &Path) -> Result<(), Failure> {
+    give(socket, &Request::Reload)
 }
 
 /// Has the daemon do something, and says what came of it.

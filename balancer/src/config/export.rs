@@ -38,6 +38,13 @@ pub fn export(config: &Config) -> String {
     out.text
 }
 
+/// A service as TOML, every default written out.
+pub fn export_service(service: &Service) -> String {
+    let mut out = Writer::default();
+    write_service(&mut out, service);
+    out.text.trim_start().to_owned()
+}
+
 fn write_dataplane(out: &mut Writer, dataplane: &Dataplane) {
     let Dataplane {
         interfaces,

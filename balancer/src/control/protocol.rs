@@ -3,18 +3,20 @@
 //! The views are also what `-o json` prints, so their keys are part of the command line's surface.
 
 mod order;
+mod plan;
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Admin, Affinity, Forwarding, Protocol},
+    config::{self, Admin, Affinity, ConfigError, Forwarding, Loaded, Protocol},
     health::Health,
     neighbors::AttachedMode,
 };
 
 pub use order::{BackendKeys, Done, Order};
+pub use plan::{BackendName, Plan, PlannedService};
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,11 @@ pub enum Request {
     Status,
     /// Every service.
     Services,
+    /// One service.
+    Service {
+        /// Its name.
+        service: String,
+    },
     /// The backends of one service, or of all.
     Backends {
         /// The service's name.
@@ -40,8 +47,32 @@ pub enum Request {
     },
     /// A change at run time.
     Order(Order),
+    /// To make a configuration everything that runs.
+    Apply(ConfigText),
+    /// What [applying](Self::Apply) a configuration would change.
+    Plan(ConfigText),
+    /// To read the daemon's own configuration file again.
+    Reload,
+    /// The effective configuration.
+    Export,
     /// To take the data plane off its interfaces and end.
     Detach,
+}
+
+/// A configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigText {
+    /// The file, as the client calls it.
+    pub file: String,
+    /// What it says.
+    pub text: String,
+}
+
+impl ConfigText {
+    /// Validates it.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        config::parse(&self.text, &self.file)
+    }
 }
 
 /// What the daemon answers.
@@ -52,12 +83,18 @@ pub enum Response {
     Status(Status),
     /// To [`Request::Services`].
     Services(Vec<ServiceView>),
+    /// To [`Request::Service`].
+    Service(ServiceDetail),
     /// To [`Request::Backends`].
     Backends(Vec<BackendView>),
     /// To [`Request::Lookup`].
     Lookup(Lookup),
-    /// To [`Request::Order`].
+    /// To [`Request::Order`], [`Request::Apply`] and [`Request::Reload`].
     Done(Done),
+    /// To [`Request::Plan`].
+    Plan(Plan),
+    /// To [`Request::Export`]: a configuration file.
+    Export(String),
     /// To [`Request::Detach`]: the interfaces.
     Detached(Vec<String>),
     /// The request cannot be granted.
@@ -82,6 +119,8 @@ pub enum RefusalKind {
     NotFound,
     /// The request itself is at fault.
     Usage,
+    /// The configuration is not valid. The message has a line for each problem, with its place.
+    InvalidConfig,
     /// The daemon or the kernel failed.
     Failed,
 }
@@ -169,6 +208,17 @@ pub struct ServiceView {
     pub reply_packets: u64,
     /// Bytes of IP packets returned to clients.
     pub reply_bytes: u64,
+}
+
+/// A service with everything about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceDetail {
+    /// The service as in the list.
+    pub service: ServiceView,
+    /// Its backends as in their list.
+    pub backends: Vec<BackendView>,
+    /// It in the form of a configuration file.
+    pub configuration: String,
 }
 
 /// A backend.

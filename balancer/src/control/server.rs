@@ -23,7 +23,7 @@ use crate::controller::Handle;
 const MODE: u32 = 0o660;
 
 /// Longest request, in bytes.
-const MAX_REQUEST: u64 = 1 << 20;
+const MAX_REQUEST: u64 = 1 << 26;
 
 /// A control socket that listens; its file is removed when it goes.
 pub struct Server {

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::{
     Controller, desired,
-    foresight::Foresight,
+    foresight::{Clients, Flows, Foresight},
     orders::{Step, step},
     resolve::{self, usage},
     wording::{counted, grouped},
@@ -35,12 +35,16 @@ impl Controller {
         change.apply(&mut running)?;
         let warnings = self.new_warnings(&running)?;
         let foresight = self.foresee(&running)?;
-        let clients = clients(&foresight, &service);
-        let flows = match backend {
-            Some(backend) => self.flows_of(&foresight, &service, backend),
-            None => String::new(),
+        let consequence = match (backend, foresight.services.get(&service)) {
+            (Some(backend), Some(clients)) => {
+                let slots = moved_slots(*clients);
+                let flows = flows(self.flows_of(&foresight, &service, backend), "reassigned");
+                format!("{slots}{flows}")
+            }
+            (None, Some(clients)) => format!("nobody serves its clients{}", flows(clients.flows, "dropped")),
+            (_, None) => "its clients are served from now on".to_owned(),
         };
-        let message = format!("{service}: {said}: {clients}{flows}");
+        let message = format!("{service}: {said}: {consequence}");
         self.adopt(Intent {
             running,
             ..self.intent.clone()
@@ -96,8 +100,8 @@ impl Controller {
         Ok(warnings)
     }
 
-    /// What becomes of the flows of a backend, to complete a sentence.
-    fn flows_of(&self, foresight: &Foresight, service: &str, backend: Endpoint) -> String {
+    /// What becomes of the flows of a backend.
+    fn flows_of(&self, foresight: &Foresight, service: &str, backend: Endpoint) -> Flows {
         let known = self.dataplane.state().index();
         let running = resolve::service(&self.intent.running, service).ok();
         let index = running.and_then(|service| {
@@ -106,26 +110,27 @@ impl Controller {
             desired::backend_index(&known, service, backend)
         });
         let flows = index.and_then(|index| foresight.flows.get(&index));
-        let flows = flows.copied().unwrap_or_default();
-        let said = |count, verb| format!(", {} {verb}", counted(count, "live flow", "live flows"));
-        match (flows.stay, flows.leave) {
-            (0, 0) => String::new(),
-            (stay, 0) => said(stay, if stay == 1 { "stays" } else { "stay" }),
-            (_, leave) => said(leave, if leave == 1 { "is reassigned" } else { "are reassigned" }),
-        }
+        flows.copied().unwrap_or_default()
     }
 }
 
 /// What becomes of a service's new clients.
-fn clients(foresight: &Foresight, service: &str) -> String {
-    let Some(clients) = foresight.services.get(service) else {
-        return "no client moves".to_owned();
-    };
-    format!(
-        "{} of {} slots move",
-        grouped(clients.moved_slots()),
-        grouped(clients.slots.into())
-    )
+fn moved_slots(clients: Clients) -> String {
+    let (moved, slots) = (clients.moved_slots(), clients.slots.into());
+    let verb = if moved == 1 { "moves" } else { "move" };
+    format!("{} of {} slots {verb}", grouped(moved), grouped(slots))
+}
+
+/// What becomes of flows, as the end of a sentence; `lost` is what happens to those that do not stay.
+fn flows(flows: Flows, lost: &str) -> String {
+    let live = |count| counted(count, "live flow", "live flows");
+    match (flows.stay, flows.leave) {
+        (0, 0) => String::new(),
+        (1, 0) => ", 1 live flow stays".to_owned(),
+        (stay, 0) => format!(", {} stay", live(stay)),
+        (_, 1) => format!(", 1 live flow is {lost}"),
+        (_, leave) => format!(", {} are {lost}", live(leave)),
+    }
 }
 
 fn warnings(config: &Config) -> Result<Vec<String>, Refusal> {

@@ -1,6 +1,6 @@
 //! What a change would do to clients and flows, before anything moves.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::AddAssign};
 
 use balancer_common::abi::{BackendFlags, Flow};
 
@@ -12,30 +12,47 @@ use crate::{
 };
 
 /// What becomes of clients and flows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Foresight {
-    /// What becomes of the clients of services that are there now, by the service's name.
+    /// Of the services that are there now, by name.
     pub(super) services: HashMap<String, Clients>,
-    /// What becomes of remembered flows, by the index of their backend.
+    /// Of the flows of each backend, by its index.
     pub(super) flows: HashMap<u32, Flows>,
 }
 
-/// New clients of a service.
-#[derive(Clone, Copy, Debug)]
+/// The clients of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Clients {
     /// Slots of the table that is published now.
     pub(super) slots: u32,
-    /// The share of clients, 0 to 1, that get another backend, or none.
+    /// The share of new clients, 0 to 1, that get another backend or none.
     pub(super) moved: f64,
+    /// The flows of all backends.
+    pub(super) flows: Flows,
 }
 
-/// Flows of a backend.
+/// Live flows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flows {
-    /// Those that stay.
+    /// Those that keep their backend.
     pub(super) stay: u64,
-    /// Those that lose their backend.
+    /// Those that lose it.
     pub(super) leave: u64,
+}
+
+impl Foresight {
+    /// The share of new clients, 0 to 1, over the slots of all services, that get another backend or none.
+    pub(super) fn clients_moved(&self) -> f64 {
+        let slots: f64 = self.services.values().map(|clients| f64::from(clients.slots)).sum();
+        let moved = |clients: &Clients| f64::from(clients.slots) * clients.moved;
+        let moved: f64 = self.services.values().map(moved).sum();
+        if slots > 0.0 { moved / slots } else { 0.0 }
+    }
+
+    /// How many live flows lose their backend.
+    pub(super) fn flows_moved(&self) -> u64 {
+        self.flows.values().map(|flows| flows.leave).sum()
+    }
 }
 
 impl Clients {
@@ -47,6 +64,20 @@ impl Clients {
     )]
     pub(super) fn moved_slots(&self) -> u64 {
         (f64::from(self.slots) * self.moved).round() as u64
+    }
+}
+
+impl Flows {
+    /// All of them.
+    pub(super) const fn total(self) -> u64 {
+        self.stay + self.leave
+    }
+}
+
+impl AddAssign for Flows {
+    fn add_assign(&mut self, other: Self) {
+        self.stay += other.stay;
+        self.leave += other.leave;
     }
 }
 
@@ -63,49 +94,62 @@ impl Controller {
         knowledge.follow(&self.intent.running, config);
         knowledge.trust_newcomers_since(&self.knowledge);
         let desired = desired::desired(config, &knowledge);
-        let state = self.dataplane.state();
-        let operations = reconcile::diff(state, &desired, self.dataplane.limits())?;
-        let mut after = state.clone();
-        let mut services = HashMap::new();
-        for (index, service) in &state.services {
-            let slots = service.record.map_or(0, |record| record.table_size);
-            services.insert(*index, Clients { slots, moved: 0.0 });
-        }
+        let before = self.dataplane.state();
+        let operations = reconcile::diff(before, &desired, self.dataplane.limits())?;
+        let moved = self.clients_moved(&operations)?;
+        let mut after = before.clone();
         for operation in operations {
-            match &operation {
-                Operation::PublishTables { tables } => {
-                    for (index, table) in tables {
-                        if let Some(clients) = services.get_mut(index) {
-                            let published = self.dataplane.published_table(*index)?;
-                            clients.moved = maglev::moved(&published, &maglev::build(&table.candidates, table.size));
-                        }
-                    }
-                }
-                Operation::ReleaseService { index } => {
-                    if let Some(clients) = services.get_mut(index) {
-                        clients.moved = maglev::moved(&self.dataplane.published_table(*index)?, &[0]);
-                    }
-                }
-                _ => {}
-            }
             after.apply(operation);
         }
-        let names = services
-            .into_iter()
-            .filter_map(|(index, clients)| Some((state.services.get(&index)?.name.clone(), clients)));
+        let flows = self.flows_moved(&after)?;
+        let mut of_service: HashMap<u32, Flows> = HashMap::new();
+        for (backend, flows) in &flows {
+            if let Some(backend) = before.backends.get(backend) {
+                *of_service.entry(backend.record.service).or_default() += *flows;
+            }
+        }
+        let services = before.services.iter().map(|(index, service)| {
+            let clients = Clients {
+                slots: service.record.map_or(0, |record| record.table_size),
+                moved: moved.get(index).copied().unwrap_or(0.0),
+                flows: of_service.get(index).copied().unwrap_or_default(),
+            };
+            (service.name.clone(), clients)
+        });
         Ok(Foresight {
-            services: names.collect(),
-            flows: self.flows_after(&after)?,
+            services: services.collect(),
+            flows,
         })
     }
 
-    fn flows_after(&self, after: &State) -> anyhow::Result<HashMap<u32, Flows>> {
+    /// The share of new clients that move, for each service index whose table changes.
+    fn clients_moved(&self, operations: &[Operation]) -> anyhow::Result<HashMap<u32, f64>> {
+        let mut moved = HashMap::new();
+        for operation in operations {
+            match operation {
+                Operation::PublishTables { tables } => {
+                    for (index, table) in tables {
+                        let slots = maglev::build(&table.candidates, table.size);
+                        moved.insert(*index, maglev::moved(&self.dataplane.published_table(*index)?, &slots));
+                    }
+                }
+                Operation::ReleaseService { index } => {
+                    moved.insert(*index, maglev::moved(&self.dataplane.published_table(*index)?, &[0]));
+                }
+                _ => {}
+            }
+        }
+        Ok(moved)
+    }
+
+    /// What becomes of the flows of each backend index when the data plane holds `after`.
+    fn flows_moved(&self, after: &State) -> anyhow::Result<HashMap<u32, Flows>> {
         let before = self.dataplane.state();
         let mut flows: HashMap<u32, Flows> = HashMap::new();
         self.dataplane.for_each_flow(|_, &flow| {
-            if stays(before, flow) {
+            if keeps(before, flow) {
                 let of_backend = flows.entry(flow.backend).or_default();
-                if stays(after, flow) {
+                if keeps(after, flow) {
                     of_backend.stay += 1;
                 } else {
                     of_backend.leave += 1;
@@ -117,7 +161,7 @@ impl Controller {
 }
 
 /// Whether a flow's next packet goes to the backend that is remembered, as the XDP program decides it.
-fn stays(state: &State, flow: Flow) -> bool {
+fn keeps(state: &State, flow: Flow) -> bool {
     state.backends.get(&flow.backend).is_some_and(|backend| {
         backend.record.incarnation == flow.incarnation && backend.record.flags.contains(BackendFlags::KEEPS_FLOWS)
     })

@@ -6,17 +6,19 @@
 
 mod adoption;
 mod desired;
+mod files;
 mod followers;
 mod foresight;
 mod knowledge;
 mod orders;
+mod plan;
 mod requests;
 mod resolve;
 mod standing;
 mod views;
 mod wording;
 
-use std::{collections::HashSet, mem, net::IpAddr, sync::Arc, thread, time::Instant};
+use std::{collections::HashSet, mem, net::IpAddr, path::PathBuf, sync::Arc, thread, time::Instant};
 
 use anyhow::Context as _;
 use balancer_common::abi::NextHop;
@@ -97,6 +99,8 @@ pub enum End {
 pub struct Controller {
     intent: Intent,
     store: Store,
+    /// Path of the daemon's own configuration file.
+    file: PathBuf,
     started: Instant,
     dataplane: Dataplane,
     knowledge: Knowledge,
@@ -106,10 +110,12 @@ pub struct Controller {
 
 impl Controller {
     /// A controller of `dataplane` that makes it hold what `intent` says, and has next hops looked for. What the data plane
-    /// knows of the backends' health is where it begins. Further changes of the intent are kept in `store`.
+    /// knows of the backends' health is where it begins. Further changes of the intent are kept in `store`; the daemon's
+    /// own configuration file is `file`.
     pub fn new(
         intent: Intent,
         store: Store,
+        file: PathBuf,
         dataplane: Dataplane,
         followers: Followers,
         metrics: Arc<DaemonMetrics>,
@@ -119,6 +125,7 @@ impl Controller {
         Self {
             intent,
             store,
+            file,
             started: Instant::now(),
             dataplane,
             knowledge,

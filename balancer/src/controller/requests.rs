@@ -9,8 +9,8 @@ use super::{
     resolve::{self, usage},
 };
 use crate::{
-    config::{Affinity, Service},
-    control::protocol::{Lookup, LookupReason, Refusal, RefusalKind, Request, Response},
+    config::{self, Affinity, Service},
+    control::protocol::{Lookup, LookupReason, Refusal, RefusalKind, Request, Response, ServiceDetail},
 };
 
 impl Controller {
@@ -18,9 +18,14 @@ impl Controller {
         let answer = match request {
             Request::Status => self.answer_status(),
             Request::Services => self.services().map(Response::Services),
+            Request::Service { service } => self.answer_service(&service),
             Request::Backends { service } => self.answer_backends(service.as_deref()),
             Request::Lookup { service, client, port } => self.lookup(&service, client, port),
             Request::Order(order) => self.carry_out(&order).map(Response::Done),
+            Request::Apply(text) => self.apply(&text).map(Response::Done),
+            Request::Plan(text) => self.plan(&text).map(Response::Plan),
+            Request::Reload => self.reload().map(Response::Done),
+            Request::Export => Ok(Response::Export(self.export())),
             // The controller ends with it, so it is dealt with where it comes in.
             Request::Detach => Ok(Response::Detached(Vec::new())),
         };
@@ -33,6 +38,16 @@ impl Controller {
     fn answer_status(&mut self) -> anyhow::Result<Response> {
         let flows = self.dataplane.flow_counts()?;
         Ok(Response::Status(self.status(&flows)?))
+    }
+
+    fn answer_service(&self, name: &str) -> anyhow::Result<Response> {
+        let service = resolve::service(&self.intent.running, name)?;
+        let flows = self.dataplane.flow_counts()?;
+        Ok(Response::Service(ServiceDetail {
+            service: self.service(service, &self.dataplane.state().index())?,
+            backends: self.backends(Some(name), &flows)?,
+            configuration: config::export_service(service),
+        }))
     }
 
     fn answer_backends(&self, service: Option<&str>) -> anyhow::Result<Response> {
@@ -64,7 +79,7 @@ impl Controller {
             service: service.name.clone(),
             client: port.map_or_else(|| client.to_string(), |_| asked.to_string()),
             backend: backend.map(|backend| backend.name.clone()),
-            address: backend.map(crate::config::Backend::endpoint),
+            address: backend.map(config::Backend::endpoint),
             reason: match Reason::from_u32(explanation.reason) {
                 Some(Reason::Flow) => LookupReason::Flow,
                 Some(Reason::Maglev) => LookupReason::Maglev,

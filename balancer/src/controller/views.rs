@@ -8,6 +8,7 @@ use crate::{
     control::protocol::{BackendCounts, BackendView, DataplaneView, InterfaceView, ServiceView, Status},
     dataplane::FlowCounts,
     health::Health,
+    reconcile::Index,
 };
 
 /// Every figure of one moment, for the metrics.
@@ -77,33 +78,31 @@ impl Controller {
 
     pub(super) fn services(&self) -> anyhow::Result<Vec<ServiceView>> {
         let known = self.dataplane.state().index();
-        self.intent
-            .running
-            .services
-            .iter()
-            .map(|service| {
-                let traffic = match known.services.get(service.name.as_str()) {
-                    Some(&index) => self.dataplane.service_traffic(index)?,
-                    None => Traffic::default(),
-                };
-                let up = service.backends.iter().filter(|backend| self.is_up(service, backend));
-                Ok(ServiceView {
-                    name: service.name.clone(),
-                    address: service.address,
-                    ports: service.ports.clone(),
-                    protocol: service.protocol,
-                    forwarding: service.forwarding,
-                    affinity: service.affinity,
-                    backends: service.backends.len(),
-                    backends_up: up.count(),
-                    packets: traffic.packets,
-                    bytes: traffic.bytes,
-                    new_flows: traffic.new_flows,
-                    reply_packets: traffic.reply_packets,
-                    reply_bytes: traffic.reply_bytes,
-                })
-            })
-            .collect()
+        let services = self.intent.running.services.iter();
+        services.map(|service| self.service(service, &known)).collect()
+    }
+
+    pub(super) fn service(&self, service: &Service, known: &Index<'_>) -> anyhow::Result<ServiceView> {
+        let traffic = match known.services.get(service.name.as_str()) {
+            Some(&index) => self.dataplane.service_traffic(index)?,
+            None => Traffic::default(),
+        };
+        let up = service.backends.iter().filter(|backend| self.is_up(service, backend));
+        Ok(ServiceView {
+            name: service.name.clone(),
+            address: service.address,
+            ports: service.ports.clone(),
+            protocol: service.protocol,
+            forwarding: service.forwarding,
+            affinity: service.affinity,
+            backends: service.backends.len(),
+            backends_up: up.count(),
+            packets: traffic.packets,
+            bytes: traffic.bytes,
+            new_flows: traffic.new_flows,
+            reply_packets: traffic.reply_packets,
+            reply_bytes: traffic.reply_bytes,
+        })
     }
 
     /// The backends of one service, or of all.

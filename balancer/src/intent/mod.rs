@@ -6,6 +6,7 @@
 
 mod change;
 mod difference;
+mod fixed;
 mod merge;
 mod store;
 
@@ -18,6 +19,7 @@ use crate::config::Config;
 
 pub use change::{Change, Endpoint, Impossible, Modification};
 pub use difference::changes;
+pub use fixed::fixed_differences;
 pub use merge::Merged;
 pub use store::{Store, Unreadable};
 

@@ -176,7 +176,7 @@ fn a_run_time_change_that_does_not_fit_the_file_any_more_ends_and_the_others_go_
     let ended: Vec<_> = merged.ended.iter().map(|(change, _)| change.to_string()).collect();
     assert_eq!(ended, ["web: backend 10.0.0.13:80 added", "api: added"]);
     assert!(
-        merged.ended[0].1.contains("a backend named \"b3\" is already"),
+        merged.ended[0].1.contains("a backend named \"b3\" is there already"),
         "{}",
         merged.ended[0].1
     );

@@ -8,6 +8,18 @@ use crate::config::Admin;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "order")]
 pub enum Order {
+    /// To add a service.
+    AddService {
+        /// Its name.
+        name: String,
+        /// Its `[[service]]` table as in a configuration file.
+        text: String,
+    },
+    /// To remove a service.
+    RemoveService {
+        /// Its name.
+        service: String,
+    },
     /// To add a backend to a service.
     AddBackend {
         /// The service's name.

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{config, control::protocol::RefusalKind};
+use crate::{
+    config::{self, Admin},
+    control::protocol::{BackendKeys, RefusalKind},
+};
 
 const FILE: &str = "\
 version = 1
@@ -213,4 +216,79 @@ fn what_is_no_address_is_told_how_to_write_one() {
         "{}",
         refusal.message
     );
+}
+
+fn add_service(name: &str, lines: &str) -> Order {
+    Order::AddService {
+        name: name.to_owned(),
+        text: format!("[[service]]\nname = '{name}'\n{lines}"),
+    }
+}
+
+const API: &str = "address = '192.0.2.11'\nports = [80]\n[[service.backend]]\naddress = '10.0.0.11:81'\n";
+
+#[test]
+fn a_service_is_added_and_removed_once() {
+    let mut intent = intent();
+    let (add, remove) = (
+        add_service("api", API),
+        Order::RemoveService {
+            service: "web".to_owned(),
+        },
+    );
+    assert_eq!(step(&intent, &add).unwrap().said, "added with 1 backend");
+    assert_eq!(obey(&mut intent, &add), Ok(true));
+    let expected = config::parse(&format!("{FILE}[[service]]\nname = 'api'\n{API}"), "f").unwrap();
+    assert_eq!(intent.running, expected.config);
+    assert_eq!(step(&intent, &add).unwrap().said, "is there already");
+    assert_eq!(obey(&mut intent, &add), Ok(false));
+
+    assert_eq!(step(&intent, &remove).unwrap().said, "removed with 2 backends");
+    assert_eq!(obey(&mut intent, &remove), Ok(true));
+    assert_eq!(step(&intent, &remove).unwrap().said, "is removed already");
+    assert_eq!(obey(&mut intent, &remove), Ok(false));
+}
+
+#[test]
+fn a_service_that_is_there_stays_as_it_is() {
+    let mut intent = intent();
+    obey(&mut intent, &add_service("api", API)).unwrap();
+    let without_backends = API.split("[[").next().unwrap();
+    assert_eq!(obey(&mut intent, &add_service("api", without_backends)), Ok(false));
+    for lines in [
+        API.replace("[80]", "[80, 443]"),
+        API.replace("10.0.0.11:81", "10.0.0.12:81"),
+    ] {
+        let refusal = step(&intent, &add_service("api", &lines)).unwrap_err();
+        assert_eq!(refusal.kind, RefusalKind::Usage);
+        assert!(
+            refusal.message.starts_with("there is a service api already"),
+            "{}",
+            refusal.message
+        );
+    }
+}
+
+#[test]
+fn a_service_that_is_not_valid_is_told_why() {
+    for (name, lines, expected) in [
+        (
+            "api",
+            API.replace("192.0.2.11", "192.0.2.10"),
+            "tcp port 80 of 192.0.2.10 is there already; give one of the services another address, port or protocol",
+        ),
+        (
+            "api",
+            API.replace("ports = [80]\n", ""),
+            "[[service]] lacks \"ports\"; add ports = [80, 443], or ports = [] for every port",
+        ),
+        (
+            "a b",
+            API.to_owned(),
+            "name = \"a b\" is not a name; use 1 to 63 of the characters A-Z a-z 0-9 . _ -",
+        ),
+    ] {
+        let refusal = step(&intent(), &add_service(name, &lines)).unwrap_err();
+        assert_eq!((refusal.kind, refusal.message.as_str()), (RefusalKind::Usage, expected));
+    }
 }

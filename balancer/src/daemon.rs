@@ -95,7 +95,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
         observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
     });
     let followers = Followers::new(checker, Arc::clone(&neighbors));
-    let mut controller = Controller::new(
+    let (mut controller, clock) = Controller::new(
         intent,
         store,
         path.to_owned(),
@@ -112,7 +112,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
     let neighbor_requests = controller.dataplane().take_neighbor_requests()?;
     let packet_log = controller.dataplane().take_packet_log()?;
 
-    let handle = Handle::new(inputs.clone());
+    let (handle, alarms) = (Handle::new(inputs.clone()), inputs.clone());
     let mut ended = controller.spawn(inbox)?;
     let (stop, stopped) = watch::channel(());
     let answers = tokio::spawn(server.serve(handle.clone(), stopped));
@@ -123,6 +123,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
         tokio::spawn(forward_neighbor_events(neighbor_inbox, inputs)),
         tokio::spawn(forward_neighbor_requests(neighbor_requests, neighbors)),
         tokio::spawn(packet_log.run()),
+        tokio::spawn(clock.run(alarms)),
     ];
 
     tracing::info!("ready");

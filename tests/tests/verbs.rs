@@ -72,6 +72,11 @@ fn of_backend(balancer: &Balancer<'_>, name: &str, field: &str) -> Value {
     backend.unwrap_or_else(|| panic!("no backend {name}"))[field].clone()
 }
 
+/// The share of new clients that a backend of `web` gets.
+fn share(balancer: &Balancer<'_>, name: &str) -> f64 {
+    of_backend(balancer, name, "share").as_f64().unwrap()
+}
+
 fn server(reply: &io::Result<Reply>) -> String {
     let reply = reply.as_ref().expect("every request is answered");
     assert_eq!(reply.status, 200);
@@ -92,7 +97,7 @@ fn a_backend_that_is_added_under_load_gets_clients_and_no_request_fails() {
     let (said, answers) = requests_during(&network.client, vip(), || {
         let said = succeed(&balancer, &format!("backend add web {address} --name b2"));
         eventually("the new backend gets clients", || {
-            (of_backend(&balancer, "b2", "share").as_f64() > Some(0.3)).then_some(())
+            (share(&balancer, "b2") > 0.3).then_some(())
         });
         eventually("a client reaches it", || {
             servers(&network, 1).contains("b2").then_some(())
@@ -126,7 +131,7 @@ fn a_backend_that_is_added_gets_no_clients_before_it_answers() {
     answers.iter().map(server).for_each(drop);
     servers.start(&network, 2);
     eventually("the new backend gets clients", || {
-        (of_backend(&balancer, "b2", "share").as_f64() > Some(0.3)).then_some(())
+        (share(&balancer, "b2") > 0.3).then_some(())
     });
 }
 
@@ -181,8 +186,8 @@ fn weights_and_admin_states_show_and_unknown_names_are_told_apart() {
     let said = succeed(&balancer, &format!("backend weight web {address} 300"));
     assert!(said.starts_with("web: weight of b0 ("), "{said}");
     assert!(said.contains("changed from 100 to 300: 16,38"), "{said}");
-    let share = of_backend(&balancer, "b0", "share").as_f64().unwrap();
-    assert!((share - 0.75).abs() < 0.001, "{share}");
+    let b0 = share(&balancer, "b0");
+    assert!((b0 - 0.75).abs() < 0.001, "{b0}");
     succeed(&balancer, "backend suspend web b1");
     assert_eq!(
         backends(&balancer),
@@ -566,4 +571,74 @@ fn backends_are_told_apart_by_address_families_too() {
     assert!(said.starts_with(&format!("web: added {address}: ")), "{said}");
     let said = succeed(&balancer, &format!("backend remove web {}", address.ip()));
     assert!(said.starts_with(&format!("web: removed {address}: ")), "{said}");
+}
+
+#[test]
+fn a_backup_serves_while_no_other_backend_can() {
+    let (network, mut running) = farm(2);
+    let balancer = start(&network, &web(1).health(HEALTH).to_string());
+    let address = format!("{}:{PORT}", Network::backend(1));
+    succeed(&balancer, &format!("backend add web {address} --name b1 --backup"));
+    eventually("the backup is up", || {
+        (of_backend(&balancer, "b1", "health") == "up").then_some(())
+    });
+    assert_eq!(servers(&network, 20), HashSet::from(["b0".to_owned()]));
+    running.kill(0);
+    eventually("the backup serves", || {
+        (of_backend(&balancer, "b1", "share") == 1.0).then_some(())
+    });
+    assert_eq!(servers(&network, 20), HashSet::from(["b1".to_owned()]));
+    running.start(&network, 0);
+    eventually("the backup does not serve", || {
+        (of_backend(&balancer, "b1", "share") == 0.0).then_some(())
+    });
+    assert_eq!(servers(&network, 20), HashSet::from(["b0".to_owned()]));
+}
+
+#[test]
+fn a_backend_that_comes_up_gets_its_share_of_new_clients_step_by_step() {
+    let (network, mut servers) = farm(2);
+    let services = web(2)
+        .health(HEALTH)
+        .to_string()
+        .replace("ports = [80]", "ports = [80]\nslow_start = \"2s\"");
+    let balancer = start(&network, &services);
+    eventually("both are up", || {
+        (of_backend(&balancer, "b1", "health") == "up").then_some(())
+    });
+    assert!(share(&balancer, "b1") > 0.49, "who serves at the start does so in full");
+    servers.kill(1);
+    eventually("one is down", || (share(&balancer, "b1") == 0.0).then_some(()));
+    servers.start(&network, 1);
+    let mut shares = vec![0.0];
+    eventually("it has its full share", || {
+        let share = share(&balancer, "b1");
+        if shares.last() != Some(&share) {
+            shares.push(share);
+        }
+        (share > 0.49).then_some(())
+    });
+    assert!(shares.is_sorted(), "{shares:?}");
+    assert!(shares.len() > 5, "{shares:?}");
+    assert!(shares[1] < 0.25, "{shares:?}");
+}
+
+#[test]
+fn with_too_few_backends_up_health_is_ignored() {
+    let (network, mut servers) = farm(3);
+    let services = web(3).health(HEALTH).to_string();
+    let services = services.replace("ports = [80]", "ports = [80]\npanic_threshold = 0.5");
+    let balancer = start(&network, &services);
+    eventually("all are up", || {
+        (of_backend(&balancer, "b2", "health") == "up").then_some(())
+    });
+    servers.kill(0);
+    eventually("one gets no clients", || (share(&balancer, "b0") == 0.0).then_some(()));
+    servers.kill(1);
+    eventually("two are down", || {
+        (of_backend(&balancer, "b1", "health") == "down").then_some(())
+    });
+    for name in ["b0", "b1", "b2"] {
+        assert!((0.3..0.4).contains(&share(&balancer, name)), "{name}");
+    }
 }

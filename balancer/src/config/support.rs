@@ -1,7 +1,5 @@
 //! What the format names but this version cannot do. To support one of these, do it and delete its line.
 
-use std::time::Duration;
-
 use toml::de::DeValue;
 
 /// A key, or one of its values, that is refused.
@@ -39,8 +37,6 @@ pub(super) const UNSUPPORTED: &[Unsupported] = &[
     value("service", "selection", "least-flows", "maglev"),
     value("service", "tracking", "changes", "full"),
     value("service", "tracking", "none", "full"),
-    all_but("service", "slow_start", "\"0s\"", is_no_time),
-    all_but("service", "panic_threshold", "0.0", is_zero),
     all_but("service", "wake", "[]", is_empty),
     key("service", "passive"),
     key("service", "limits"),
@@ -50,7 +46,6 @@ pub(super) const UNSUPPORTED: &[Unsupported] = &[
     value("service.health", "kind", "udp", "none"),
     value("service.health", "kind", "dns", "none"),
     value("service.health", "kind", "grpc", "tcp"),
-    all_but("service.backend", "backup", "false", is_false),
 ];
 
 const fn value(table: &'static str, key: &'static str, refused: &'static str, instead: &'static str) -> Unsupported {
@@ -102,22 +97,6 @@ impl Unsupported {
     }
 }
 
-fn is_no_time(content: &DeValue<'_>) -> bool {
-    content.as_str().map(humantime::parse_duration) == Some(Ok(Duration::ZERO))
-}
-
-fn is_zero(content: &DeValue<'_>) -> bool {
-    match content {
-        DeValue::Integer(number) => number.as_str() == "0",
-        DeValue::Float(number) => number.as_str().parse() == Ok(0.0),
-        _ => false,
-    }
-}
-
 fn is_empty(content: &DeValue<'_>) -> bool {
     content.as_array().is_some_and(|array| array.is_empty())
-}
-
-fn is_false(content: &DeValue<'_>) -> bool {
-    content.as_bool() == Some(false)
 }

@@ -1,6 +1,6 @@
 //! What a change would do to clients and flows, before anything moves.
 
-use std::{collections::HashMap, ops::AddAssign};
+use std::{collections::HashMap, ops::AddAssign, time::Instant};
 
 use balancer_common::abi::{BackendFlags, Flow};
 
@@ -84,7 +84,7 @@ impl AddAssign for Flows {
 impl Controller {
     /// What making `config` run would do. Changes nothing.
     ///
-    /// Backends that would first have to prove themselves are taken to have done so.
+    /// Backends that would first have to prove themselves, or to start slowly, are taken to have done so.
     ///
     /// # Errors
     ///
@@ -93,7 +93,8 @@ impl Controller {
         let mut knowledge = self.knowledge.clone();
         knowledge.follow(&self.intent.running, config);
         knowledge.trust_newcomers_since(&self.knowledge);
-        let desired = desired::desired(config, &knowledge);
+        let mut desired = desired::desired(config, &knowledge);
+        self.slow_start.scale(config, &mut desired, Instant::now());
         let before = self.dataplane.state();
         let operations = reconcile::diff(before, &desired, self.dataplane.limits())?;
         let moved = self.clients_moved(&operations)?;

@@ -5,6 +5,7 @@
 //! still use what is being replaced.
 
 mod adoption;
+mod alarm;
 mod desired;
 mod files;
 mod followers;
@@ -14,16 +15,26 @@ mod orders;
 mod plan;
 mod requests;
 mod resolve;
+mod slow_start;
 mod standing;
 mod views;
 mod wording;
 
-use std::{collections::HashSet, mem, net::IpAddr, path::PathBuf, sync::Arc, thread, time::Instant};
+use std::{
+    collections::HashSet,
+    mem,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use balancer_common::abi::NextHop;
 use tokio::sync::{mpsc, oneshot};
 
+pub use alarm::AlarmClock;
 pub use followers::Followers;
 pub use views::Snapshot;
 
@@ -34,9 +45,11 @@ use crate::{
     intent::{Intent, Store},
     metrics::DaemonMetrics,
     neighbors::{self, Unreachable},
-    reconcile,
+    reconcile::{self, Desired},
 };
+use alarm::Alarm;
 use knowledge::Knowledge;
+use slow_start::SlowStart;
 
 /// What a backend is called by: its service's name and its own.
 pub type BackendKey = (String, String);
@@ -51,6 +64,8 @@ pub enum Input {
     Request(Request, oneshot::Sender<Response>),
     /// Somebody wants the figures.
     Snapshot(oneshot::Sender<anyhow::Result<Snapshot>>),
+    /// Something is due.
+    Alarm,
 }
 
 /// The way to the controller.
@@ -95,6 +110,9 @@ pub enum End {
     Detached,
 }
 
+/// When the data plane is tried again after it could not be changed.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// The owner of the data plane.
 pub struct Controller {
     intent: Intent,
@@ -104,14 +122,16 @@ pub struct Controller {
     started: Instant,
     dataplane: Dataplane,
     knowledge: Knowledge,
+    slow_start: SlowStart,
     followers: Followers,
+    alarm: Alarm,
     metrics: Arc<DaemonMetrics>,
 }
 
 impl Controller {
     /// A controller of `dataplane` that makes it hold what `intent` says, and has next hops looked for. What the data plane
     /// knows of the backends' health is where it begins. Further changes of the intent are kept in `store`; the daemon's
-    /// own configuration file is `file`.
+    /// own configuration file is `file`. The clock has to run for what is due at a certain time.
     pub fn new(
         intent: Intent,
         store: Store,
@@ -119,19 +139,23 @@ impl Controller {
         dataplane: Dataplane,
         followers: Followers,
         metrics: Arc<DaemonMetrics>,
-    ) -> Self {
+    ) -> (Self, AlarmClock) {
+        let (alarm, clock) = Alarm::new();
         let knowledge = Knowledge::remembered(&intent.running, dataplane.state());
         followers.watch(&intent.running);
-        Self {
+        let controller = Self {
             intent,
             store,
             file,
             started: Instant::now(),
             dataplane,
             knowledge,
+            slow_start: SlowStart::default(),
             followers,
+            alarm,
             metrics,
-        }
+        };
+        (controller, clock)
     }
 
     /// The addresses whose next hops the data plane needs.
@@ -159,9 +183,20 @@ impl Controller {
 
     /// Makes the data plane hold what it should. Returns whether anything had to change.
     pub fn reconcile(&mut self) -> anyhow::Result<bool> {
-        self.knowledge.admit_newcomers(&self.intent.running);
-        let desired = desired::desired(&self.intent.running, &self.knowledge);
-        let operations = reconcile::diff(self.dataplane.state(), &desired, self.dataplane.limits())?;
+        let (config, now) = (&self.intent.running, Instant::now());
+        self.knowledge.admit_newcomers(config);
+        let mut desired = desired::desired(config, &self.knowledge);
+        self.slow_start.follow(config, &desired, now);
+        self.slow_start.scale(config, &mut desired, now);
+        let reconciled = self.reach(&desired);
+        let retry = reconciled.is_err().then(|| now + RETRY);
+        let due = [self.slow_start.next_change(&self.intent.running, now), retry];
+        self.alarm.set(due.into_iter().flatten().min());
+        reconciled
+    }
+
+    fn reach(&mut self, desired: &Desired) -> anyhow::Result<bool> {
+        let operations = reconcile::diff(self.dataplane.state(), desired, self.dataplane.limits())?;
         if operations.is_empty() {
             return Ok(false);
         }
@@ -197,6 +232,7 @@ impl Controller {
                 match next {
                     Input::Health(verdict) => changed |= self.take_verdict(verdict),
                     Input::Neighbor(event) => changed |= self.take_neighbor_event(event),
+                    Input::Alarm => changed = true,
                     Input::Request(Request::Detach, reply) => return self.detach(reply),
                     Input::Request(request, reply) => {
                         self.catch_up(&mut changed);

@@ -49,6 +49,21 @@ impl Sum {
         }
     }
 
+    /// The sum of two sums.
+    #[inline(always)]
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// The sum of what a right checksum covers besides this, the checksum's own word among it: together they sum up to
+    /// all ones.
+    #[inline(always)]
+    #[must_use]
+    pub const fn complement(self) -> Self {
+        Self(!self.fold() as u64)
+    }
+
     /// Folds the carries in: 16 bits, zero only if every word was zero.
     #[inline(always)]
     const fn fold(self) -> u16 {

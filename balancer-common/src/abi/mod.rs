@@ -41,10 +41,14 @@ pub type Mac = [u8; 6];
 
 /// IP protocol numbers (IANA) that the balancer tells apart.
 pub mod protocol {
+    /// An IPv4 packet inside another packet (RFC 2003).
+    pub const IPV4: u8 = 4;
     /// Transmission Control Protocol.
     pub const TCP: u8 = 6;
     /// User Datagram Protocol.
     pub const UDP: u8 = 17;
+    /// An IPv6 packet inside another packet (RFC 2473).
+    pub const IPV6: u8 = 41;
 }
 
 /// Declares that a record may cross the map boundary, after the compiler has checked its size and that its fields fill

@@ -1,11 +1,13 @@
 //! Packets as the XDP program and the tests on the host both see them.
 
 mod headers;
+mod link;
 mod parse;
 #[cfg(test)]
 pub(crate) mod samples;
 
 pub use headers::{EtherType, Ethernet, Ipv6Extension, Tcp, Vlan, Wire};
+pub use link::Link;
 pub use parse::{Family, Headers, Ports, Unparsed, parse};
 
 /// A packet whose headers can be looked at in place, with every access checked against its end.

@@ -79,7 +79,7 @@ fn look_up(
     }
     let size = size_of::<FibLookup>() as i32;
     // SAFETY: context and structure outlive the call, and the size is the structure's.
-    let answer = unsafe { bpf_fib_lookup(packet.context(), &raw mut query, size, 0) };
+    let answer = unsafe { bpf_fib_lookup(packet.context().cast(), &raw mut query, size, 0) };
     match answer as u32 {
         bindings::BPF_FIB_LKUP_RET_SUCCESS => {}
         bindings::BPF_FIB_LKUP_RET_NO_NEIGH => {

@@ -181,12 +181,12 @@ async fn await_next_hops(controller: &mut Controller, events: &mut mpsc::Receive
     let deadline = Instant::now() + NEXT_HOP_PATIENCE;
     while !missing.is_empty() {
         match timeout_at(deadline, events.recv()).await {
-            Ok(Some(neighbors::Event::NextHop { destination, result })) => {
+            Ok(Some(neighbors::Event::Way { destination, result })) => {
                 // That the kernel is still asking is no answer: clients would be turned away until there is one.
                 if !matches!(result, Err(Unreachable::Resolving { .. })) {
                     missing.remove(&destination);
                 }
-                controller.set_next_hop(destination, result);
+                controller.set_way(destination, result);
             }
             Ok(Some(neighbors::Event::RoutesChanged)) => {}
             Ok(None) | Err(_) => return,

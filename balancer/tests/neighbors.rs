@@ -12,7 +12,7 @@ mod lab;
 
 use std::{net::IpAddr, time::Duration};
 
-use balancer::neighbors::{Event, Neighbors, Unreachable, interfaces};
+use balancer::neighbors::{Event, Neighbors, Unreachable, Way, interfaces};
 use balancer_common::abi::NextHop;
 use futures_util::StreamExt as _;
 use netlink_packet_route::{
@@ -57,8 +57,8 @@ impl Subject {
     /// Waits until `destination` has a next hop.
     async fn next_hop(&mut self, destination: &str) -> NextHop {
         loop {
-            if let Ok(next_hop) = self.result(destination).await {
-                return next_hop;
+            if let Ok(way) = self.result(destination).await {
+                return way.next_hop;
             }
         }
     }
@@ -74,10 +74,10 @@ impl Subject {
     }
 
     /// Waits for the next report about `destination`.
-    async fn result(&mut self, destination: &str) -> Result<NextHop, Unreachable> {
+    async fn result(&mut self, destination: &str) -> Result<Way, Unreachable> {
         loop {
             match self.event().await {
-                Event::NextHop {
+                Event::Way {
                     destination: about,
                     result,
                 } if about == address(destination) => return result,
@@ -296,7 +296,8 @@ fn a_neighbor_that_does_not_answer_is_reported_and_found_when_it_appears() {
             // Without the entry the kernel does not ask again by itself. That it has gone is no reason to take hope.
             lab.host.ip(&format!("neighbor del {destination} dev eth0"));
             lab.near.ip(&format!("address add {destination} dev eth0"));
-            assert_eq!(subject.result(destination).await, Ok(VIA_NEAR));
+            let way = subject.result(destination).await;
+            assert_eq!(way.map(|way| way.next_hop), Ok(VIA_NEAR));
         }
     });
 }
@@ -308,7 +309,7 @@ fn every_newly_watched_destination_is_reported_and_no_other() {
         assert_eq!(subject.next_hop("10.1.0.2").await, VIA_NEAR);
 
         subject.watch(&["10.1.0.2", "10.1.0.1"]);
-        let expected = Event::NextHop {
+        let expected = Event::Way {
             destination: address("10.1.0.1"),
             result: Err(Unreachable::Local(address("10.1.0.1"))),
         };
@@ -316,7 +317,7 @@ fn every_newly_watched_destination_is_reported_and_no_other() {
 
         subject.watch(&["10.1.0.1"]);
         subject.watch(&["10.1.0.1", "10.2.0.1"]);
-        let expected = Event::NextHop {
+        let expected = Event::Way {
             destination: address("10.2.0.1"),
             result: Err(Unreachable::Local(address("10.2.0.1"))),
         };
@@ -411,7 +412,7 @@ impl Witness {
         let mut subject = Subject::watching(&destinations).await;
         let mut reported = 0;
         while reported < destinations.len() {
-            reported += usize::from(matches!(subject.event().await, Event::NextHop { .. }));
+            reported += usize::from(matches!(subject.event().await, Event::Way { .. }));
         }
         Self { subject, marks }
     }
@@ -426,11 +427,11 @@ impl Witness {
         loop {
             match self.subject.event().await {
                 Event::RoutesChanged => changed = true,
-                Event::NextHop {
+                Event::Way {
                     destination,
                     result: Ok(_),
                 } if destination == address(&mark) => return changed,
-                Event::NextHop { .. } => {}
+                Event::Way { .. } => {}
             }
         }
     }

@@ -28,7 +28,7 @@ pub use service::{AffinityKind, Forwarding, Service};
 pub use table::{LARGE_TABLE, MEDIUM_TABLE, SMALL_TABLE, TableClass};
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];

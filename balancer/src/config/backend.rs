@@ -80,6 +80,11 @@ fn endpoint(value: &Value<'_>, setting: Setting<'_>, taken: &mut Taken) -> Read<
             )));
         }
     }
+    if let Some(port) = setting.port_in_vain(port) {
+        return Err(value.refuse(format!(
+            "port {port} cannot be reached, as with this forwarding packets keep the client's destination port; leave it out"
+        )));
+    }
     let shown = format!("backend {}", address_text(address, port));
     taken
         .endpoints
@@ -105,6 +110,12 @@ fn name(value: &Value<'_>, endpoint: Read<Endpoint>, taken: &mut Taken) -> Read<
 }
 
 impl Setting<'_> {
+    /// The port, if packets can only arrive at another one.
+    fn port_in_vain(&self, port: Option<u16>) -> Option<u16> {
+        let keeps_ports = self.forwarding.is_some_and(|forwarding| !forwarding.translates_ports());
+        port.filter(|&port| keeps_ports && self.ports.is_some_and(|ports| ports != [port]))
+    }
+
     /// Whether clients of several ports arrive at one port of the backend.
     fn merges_ports(&self, backend: &Backend) -> bool {
         let many = self.ports.is_some_and(|ports| ports.len() != 1);

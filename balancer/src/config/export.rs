@@ -10,7 +10,7 @@ use toml::ser::ValueSerializer;
 use super::{
     model::{
         Backend, Config, Control, Dataplane, HealthCheck, HttpProbe, Limits, Metrics, Passive, Pin, PinTarget, Probe,
-        Service, Sources, address_text,
+        Service, Sources, TunnelSource, address_text,
     },
     schema::{self, Shape},
     sections::VERSION,
@@ -53,6 +53,7 @@ fn write_dataplane(out: &mut Writer, dataplane: &Dataplane) {
         max_flows,
         max_services,
         max_backends,
+        tunnel_source,
     } = dataplane;
     out.table(&schema::DATAPLANE);
     out.key("interfaces", interfaces);
@@ -61,6 +62,10 @@ fn write_dataplane(out: &mut Writer, dataplane: &Dataplane) {
     out.key("max_flows", max_flows);
     out.key("max_services", max_services);
     out.key("max_backends", max_backends);
+    // Without an address it says nothing.
+    if *tunnel_source != TunnelSource::default() {
+        out.key("tunnel_source", tunnel_source);
+    }
 }
 
 fn write_service(out: &mut Writer, service: &Service) {

@@ -68,7 +68,14 @@ pub(super) const DATAPLANE: Shape = Shape {
         "max_flows",
         "max_services",
         "max_backends",
+        "tunnel_source",
     ],
+};
+
+pub(super) const TUNNEL_SOURCE: Shape = Shape {
+    path: "dataplane.tunnel_source",
+    form: Form::Inline,
+    keys: &["v4", "v6"],
 };
 
 pub(super) const CONTROL: Shape = Shape {
@@ -172,6 +179,7 @@ pub(super) const SOURCES: Shape = Shape {
 const ALL: &[&Shape] = &[
     &FILE,
     &DATAPLANE,
+    &TUNNEL_SOURCE,
     &CONTROL,
     &METRICS,
     &SERVICE,

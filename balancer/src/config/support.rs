@@ -27,9 +27,6 @@ enum Refusal {
 /// What this version refuses.
 pub(super) const UNSUPPORTED: &[Unsupported] = &[
     value("service", "forwarding", "full-nat", "nat"),
-    value("service", "forwarding", "dsr", "nat"),
-    value("service", "forwarding", "ipip", "nat"),
-    value("service", "forwarding", "gue", "nat"),
     value("service", "affinity", "client-ip", "client-ip-port"),
     value("service", "affinity", "quic-cid", "client-ip-port"),
     value("service", "when_down", "reject", "reassign"),

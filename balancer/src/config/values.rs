@@ -3,7 +3,7 @@
 //! An error completes a sentence that begins with the value: `is not …; write …`.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -125,6 +125,29 @@ pub fn backend_address(text: &str) -> Result<(IpAddr, Option<u16>), String> {
                 .to_owned(),
         ),
     }
+}
+
+/// An IPv4 address for packets in tunnels to come from.
+pub(super) fn tunnel_source_v4(text: &str) -> Result<Ipv4Addr, String> {
+    match tunnel_source(text)? {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => Err("is an IPv6 address; write it under v6".to_owned()),
+    }
+}
+
+/// An IPv6 address for packets in tunnels to come from.
+pub(super) fn tunnel_source_v6(text: &str) -> Result<Ipv6Addr, String> {
+    match tunnel_source(text)? {
+        IpAddr::V6(address) => Ok(address),
+        IpAddr::V4(_) => Err("is an IPv4 address; write it under v4".to_owned()),
+    }
+}
+
+fn tunnel_source(text: &str) -> Result<IpAddr, String> {
+    let address = text
+        .parse()
+        .map_err(|_| "is not an IP address; write it like \"10.0.0.1\" or \"2001:db8::1\"".to_owned())?;
+    host_address(address, "use an address of this host, or leave it out")
 }
 
 /// An address that one host can have on a network.

@@ -1,6 +1,6 @@
 //! What the data plane should hold, from the configuration and what is known of the backends. Pure functions.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use balancer_common::abi::{ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, Port, protocol};
 
@@ -8,6 +8,7 @@ use super::{BackendKey, knowledge::Knowledge, standing::standings};
 use crate::{
     config::{self, Affinity, Backend, Config, Protocol, Service},
     health::Target,
+    neighbors::{Unreachable, Way},
     reconcile::{Desired, DesiredBackend, DesiredService, Index},
 };
 
@@ -27,33 +28,65 @@ pub(super) fn desired(config: &Config, knowledge: &Knowledge) -> Desired {
             },
             forwarding: forwarding_kind(service.forwarding),
             table_size: service.maglev_size,
-            backends: desired_backends(service, knowledge),
+            backends: desired_backends(config, service, knowledge),
         })
         .collect();
     Desired { services }
 }
 
-fn desired_backends(service: &Service, knowledge: &Knowledge) -> Vec<DesiredBackend> {
+fn desired_backends(config: &Config, service: &Service, knowledge: &Knowledge) -> Vec<DesiredBackend> {
     let standings = standings(&knowledge.circumstances(service), service.panic_threshold);
     let backends = service.backends.iter().zip(standings);
     backends
-        .map(|(backend, standing)| desired_backend(backend, standing, knowledge))
+        .map(|(backend, standing)| {
+            let way = tunnelled_way(config, service, backend, knowledge);
+            desired_backend(backend, standing, way.and_then(Result::ok))
+        })
         .collect()
 }
 
-fn desired_backend(backend: &Backend, (weight, flags): (u32, BackendFlags), knowledge: &Knowledge) -> DesiredBackend {
-    let next_hop = knowledge.next_hop(backend.address);
+fn desired_backend(
+    backend: &Backend,
+    (weight, flags): (u32, BackendFlags),
+    way: Option<TunnelledWay>,
+) -> DesiredBackend {
+    let TunnelledWay { way, source } = way.unwrap_or_default();
     DesiredBackend {
         name: backend.name.clone(),
         address: backend.address.into(),
         port: backend.port.map_or(ANY_PORT, u16::to_be_bytes),
-        next_hop: next_hop
-            .and_then(|next_hop| next_hop.as_ref().ok())
-            .copied()
-            .unwrap_or_default(),
+        next_hop: way.next_hop,
+        tunnel_source: source.map_or(Address::UNSPECIFIED, Address::from),
+        mtu: u16::try_from(way.mtu).unwrap_or(u16::MAX),
         weight,
         flags,
     }
+}
+
+/// The way to a backend, with where packets on it come from if they take a tunnel.
+#[derive(Clone, Copy, Default)]
+pub(super) struct TunnelledWay {
+    way: Way,
+    source: Option<IpAddr>,
+}
+
+/// How packets for `backend` get there, or why they don't. `None` if that has not been found out yet.
+pub(super) fn tunnelled_way(
+    config: &Config,
+    service: &Service,
+    backend: &Backend,
+    knowledge: &Knowledge,
+) -> Option<Result<TunnelledWay, Unreachable>> {
+    let destination = backend.address;
+    let way = knowledge.way(destination)?.clone();
+    Some(way.and_then(|way| {
+        let source = match config.dataplane.tunnel_source.toward(destination) {
+            _ if !service.forwarding.is_tunnel() => None,
+            Some(configured) => Some(configured),
+            None => Some(way.require_source(destination)?),
+        };
+        Ok(TunnelledWay { way, source })
+    }))
 }
 
 /// What the health checker is to probe.

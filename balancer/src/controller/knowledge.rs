@@ -1,18 +1,18 @@
-//! What is known of the backends: their health, their next hops, and which of them still have to prove themselves.
+//! What is known of the backends: their health, the ways to them, and which of them still have to prove themselves.
 
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
 };
 
-use balancer_common::abi::{BackendFlags, NextHop};
+use balancer_common::abi::BackendFlags;
 
 use super::{BackendKey, desired::backends, standing::Circumstances};
 use crate::{
     config::{Backend, Config, Service},
     health::Health,
     intent::Endpoint,
-    neighbors::Unreachable,
+    neighbors::{Unreachable, Way},
     reconcile::State,
 };
 
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knowledge {
     health: HashMap<BackendKey, Health>,
-    next_hops: HashMap<IpAddr, Result<NextHop, Unreachable>>,
+    ways: HashMap<IpAddr, Result<Way, Unreachable>>,
     /// Backends that joined services which others serve, and are not yet known to be reachable and healthy.
     newcomers: HashSet<BackendKey>,
 }
@@ -60,14 +60,14 @@ impl Knowledge {
         self.health.insert(backend, health);
     }
 
-    /// Where packets to an address leave the host, if it is known.
-    pub(super) fn next_hop(&self, address: IpAddr) -> Option<&Result<NextHop, Unreachable>> {
-        self.next_hops.get(&address)
+    /// The way of packets to an address, if it is known.
+    pub(super) fn way(&self, address: IpAddr) -> Option<&Result<Way, Unreachable>> {
+        self.ways.get(&address)
     }
 
-    /// Notes a next hop.
-    pub(super) fn set_next_hop(&mut self, address: IpAddr, next_hop: Result<NextHop, Unreachable>) {
-        self.next_hops.insert(address, next_hop);
+    /// Notes the way to an address.
+    pub(super) fn set_way(&mut self, address: IpAddr, way: Result<Way, Unreachable>) {
+        self.ways.insert(address, way);
     }
 
     /// Whether a backend still has to prove itself.
@@ -121,7 +121,7 @@ impl Knowledge {
             }
         }
         let addresses: HashSet<IpAddr> = backends(after).map(|(_, backend)| backend.address).collect();
-        self.next_hops.retain(|address, _| addresses.contains(address));
+        self.ways.retain(|address, _| addresses.contains(address));
         self.health = health;
         self.newcomers = newcomers;
     }
@@ -137,7 +137,7 @@ impl Knowledge {
             return;
         }
         for (service, backend) in backends(config) {
-            let reachable = matches!(self.next_hop(backend.address), Some(Ok(_)));
+            let reachable = matches!(self.way(backend.address), Some(Ok(_)));
             if reachable && self.health(service, backend) != Health::Unknown {
                 self.newcomers.remove(&key(service, backend));
             }

@@ -31,7 +31,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use balancer_common::abi::NextHop;
 use tokio::sync::{mpsc, oneshot};
 
 pub use alarm::AlarmClock;
@@ -44,7 +43,7 @@ use crate::{
     health::Verdict,
     intent::{Intent, Store},
     metrics::DaemonMetrics,
-    neighbors::{self, Unreachable},
+    neighbors::{self, Unreachable, Way},
     reconcile::{self, Desired},
 };
 use alarm::Alarm;
@@ -58,7 +57,7 @@ pub type BackendKey = (String, String);
 pub enum Input {
     /// A backend's health has changed.
     Health(Verdict<BackendKey>),
-    /// A next hop or the routes have changed.
+    /// The way to a backend or the routes have changed.
     Neighbor(neighbors::Event),
     /// A client of the control socket asks.
     Request(Request, oneshot::Sender<Response>),
@@ -168,9 +167,9 @@ impl Controller {
         &mut self.dataplane
     }
 
-    /// Notes a next hop without acting on it yet.
-    pub fn set_next_hop(&mut self, destination: IpAddr, next_hop: Result<NextHop, Unreachable>) {
-        match &next_hop {
+    /// Notes the way to a backend without acting on it yet.
+    pub fn set_way(&mut self, destination: IpAddr, way: Result<Way, Unreachable>) {
+        match &way {
             Ok(_) => tracing::debug!(backend = %destination, "next hop known"),
             // The kernel is asking; most backends answer at once.
             Err(unreachable @ Unreachable::Resolving { .. }) => {
@@ -178,7 +177,7 @@ impl Controller {
             }
             Err(unreachable) => tracing::warn!(backend = %destination, "packets cannot leave the host: {unreachable}"),
         }
-        self.knowledge.set_next_hop(destination, next_hop);
+        self.knowledge.set_way(destination, way);
     }
 
     /// Makes the data plane hold what it should. Returns whether anything had to change.
@@ -273,8 +272,8 @@ impl Controller {
 
     fn take_neighbor_event(&mut self, event: neighbors::Event) -> bool {
         match event {
-            neighbors::Event::NextHop { destination, result } => {
-                self.set_next_hop(destination, result);
+            neighbors::Event::Way { destination, result } => {
+                self.set_way(destination, result);
                 true
             }
             neighbors::Event::RoutesChanged => {

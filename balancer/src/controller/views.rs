@@ -113,7 +113,7 @@ impl Controller {
             .map(|(service, backend)| {
                 let index = desired::backend_index(&known, service, backend).unwrap_or(0);
                 let traffic = self.dataplane.backend_traffic(index)?;
-                let next_hop = self.knowledge.next_hop(backend.address);
+                let way = desired::tunnelled_way(&self.intent.running, service, backend, &self.knowledge);
                 Ok(BackendView {
                     service: service.name.clone(),
                     name: backend.name.clone(),
@@ -128,9 +128,7 @@ impl Controller {
                     reply_packets: traffic.reply_packets,
                     reply_bytes: traffic.reply_bytes,
                     share: self.dataplane.share(index),
-                    unreachable: next_hop
-                        .and_then(|next_hop| next_hop.as_ref().err())
-                        .map(ToString::to_string),
+                    unreachable: way.and_then(Result::err).map(|unreachable| unreachable.to_string()),
                 })
             })
             .collect()

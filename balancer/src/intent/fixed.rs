@@ -10,6 +10,7 @@ pub fn fixed_differences(running: &Config, wanted: &Config) -> Vec<&'static str>
         dataplane:
             Dataplane {
                 interfaces: _,
+                tunnel_source: _,
                 xdp_mode,
                 pin_path,
                 max_flows,

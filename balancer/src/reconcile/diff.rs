@@ -87,7 +87,9 @@ impl<'a> Plan<'a> {
         let mut endpoints = Endpoints::default();
         for service in &services {
             endpoints.add_service(service.index, service.desired);
-            for backend in &service.backends {
+            // Where no reply comes by, none needs to be recognised.
+            let replying = service.desired.forwarding.replies_return();
+            for backend in service.backends.iter().filter(|_| replying) {
                 endpoints.add_backend(backend.index, service.desired, backend.desired);
             }
         }
@@ -274,6 +276,8 @@ fn record(
         service: service_index,
         incarnation,
         next_hop: desired.next_hop,
+        tunnel_source: desired.tunnel_source,
+        mtu: desired.mtu,
         port: desired.port,
         reply_port: reply_port(service, desired, current_reply_port),
         flags,

@@ -32,6 +32,8 @@ fn backend(host: u8, port: Port) -> DesiredBackend {
         address: Address::v4([10, 0, 0, host]),
         port,
         next_hop: NextHop::default(),
+        tunnel_source: Address::UNSPECIFIED,
+        mtu: 1_500,
         weight: 100,
         flags: BackendFlags::KEEPS_FLOWS,
     }

@@ -37,6 +37,8 @@ pub fn backend(address: SocketAddr) -> DesiredBackend {
         address: address.ip().into(),
         port: address.port().to_be_bytes(),
         next_hop: next_hop(address.ip()),
+        tunnel_source: Interface::BACKENDS.address_of(address.ip()).into(),
+        mtu: 1_500,
         weight: 100,
         flags: BackendFlags::KEEPS_FLOWS,
     }

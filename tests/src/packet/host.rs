@@ -1,6 +1,6 @@
 //! A balancer host that is handed packets.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use balancer::{
     config::{self, XdpMode},
@@ -41,6 +41,15 @@ impl Interface {
         }
     }
 
+    /// Its address in the family of `peer`.
+    pub const fn address_of(self, peer: IpAddr) -> IpAddr {
+        let number = self.mac[4];
+        match peer {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(10, number, 0, 1)),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0xfd00, number as u16, 0, 0, 0, 0, 0, 1)),
+        }
+    }
+
     /// What leads to a neighbour with this MAC on the interface.
     pub const fn to(self, neighbor: Mac) -> NextHop {
         NextHop {
@@ -78,6 +87,7 @@ impl Host<'_> {
                 max_flows,
                 max_services: 1_023,
                 max_backends: 1_023,
+                tunnel_source: config::TunnelSource::default(),
             };
             let mut host = Host {
                 namespace: &namespace,

@@ -4,7 +4,7 @@ use super::{
     super::{
         Admin, Affinity, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe,
         Limits, Metrics, Passive, Pin, PinTarget, Probe, Protocol, Rate, Selection, Service, Sources, Tracking,
-        WhenDown, XdpMode,
+        TunnelSource, WhenDown, XdpMode,
     },
     FULL_EXAMPLE, parse, parse_all, shown,
 };
@@ -20,6 +20,7 @@ fn full_example() -> Config {
             max_flows: 1_048_576,
             max_services: 4096,
             max_backends: 16384,
+            tunnel_source: TunnelSource::default(),
         },
         control: Control {
             socket: "/run/balancer/balancer.sock".into(),
@@ -184,7 +185,7 @@ fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
         .replace("= []", "= [\"/usr/bin/wake\"]")
         .replace("\"http\"", "\"grpc\"");
     let expected = "\
-test.toml:23:14: forwarding = \"dsr\" is not supported by this version; use \"nat\"
+test.toml:23:14: forwarding = \"full-nat\" is not supported by this version; use \"nat\"
 test.toml:24:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
 test.toml:27:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
 test.toml:29:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
@@ -201,7 +202,7 @@ test.toml:62:1: sources is not supported by this version; leave it out";
 #[test]
 fn every_unsupported_value_is_refused() {
     for (key, supported, values) in [
-        ("forwarding", "nat", &["full-nat", "dsr", "ipip", "gue"][..]),
+        ("forwarding", "nat", &["full-nat"][..]),
         ("affinity", "client-ip-port", &["client-ip", "quic-cid"]),
         ("when_down", "reassign", &["reject", "drop"]),
         ("selection", "maglev", &["least-flows"]),

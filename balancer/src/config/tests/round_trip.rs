@@ -11,7 +11,7 @@ use proptest::{collection::vec, option, prelude::*};
 use super::{
     super::{
         Admin, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits,
-        Metrics, Passive, Pin, PinTarget, Probe, Rate, Service, Sources, address_text, export,
+        Metrics, Passive, Pin, PinTarget, Probe, Rate, Service, Sources, TunnelSource, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -117,6 +117,14 @@ prop_compose! {
         mut backends in backends(v4),
         (pins, sources) in clients(v4),
     ) -> Service {
+        if !forwarding.translates_ports() {
+            for backend in &mut backends {
+                if backend.name == backend.endpoint() {
+                    backend.name = backend.address.to_string();
+                }
+                backend.port = None;
+            }
+        }
         backends.push(Backend {
             name: "pinned".to_owned(),
             address: address(v4, 1, 0),
@@ -163,6 +171,7 @@ prop_compose! {
         interfaces in prop::collection::btree_set("[a-z\"\\\\é][a-z0-9.]{0,9}", 1..4),
         (xdp_mode, pin_path, max_flows) in (one_of(), path(), 1_u32..=1 << 27),
         (max_services, max_backends) in (10_u32..=1 << 16, 100_u32..=1 << 20),
+        (v4, v6) in any::<(bool, bool)>(),
         (socket, state, listen) in (path(), path(), any::<(IpAddr, u16)>()),
         services in services(),
     ) -> Config {
@@ -174,6 +183,10 @@ prop_compose! {
                 max_flows,
                 max_services,
                 max_backends,
+                tunnel_source: TunnelSource {
+                    v4: v4.then_some(Ipv4Addr::new(10, 0, 0, 1)),
+                    v6: v6.then_some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+                },
             },
             control: Control { socket, state },
             metrics: Metrics { listen: listen.into() },

@@ -92,6 +92,8 @@ pub struct Packet {
     pub source: SocketAddr,
     /// The receiver.
     pub destination: SocketAddr,
+    /// Type of service or traffic class: DSCP (6 bits) and ECN (2).
+    pub traffic_class: u8,
     /// TTL or hop limit.
     pub ttl: u8,
     /// Whole words of four bytes, at most ten.
@@ -117,6 +119,7 @@ impl Packet {
             vlans: Vec::new(),
             source,
             destination,
+            traffic_class: if source.is_ipv4() { 0x29 } else { 0x2b },
             ttl: 64,
             ipv4_options: Vec::new(),
             ipv4_fragment: (0, false),
@@ -145,7 +148,9 @@ impl Packet {
         }
     }
 
-    fn routed(&self, next_hop: NextHop) -> Self {
+    /// This packet as the next hop of a router has to get it.
+    #[must_use]
+    pub fn routed(&self, next_hop: NextHop) -> Self {
         Self {
             to: next_hop.destination,
             from: next_hop.source,
@@ -196,14 +201,15 @@ impl Packet {
             (IpAddr::V6(source), IpAddr::V6(destination)) => self.ipv6(source.octets(), destination.octets()),
             ends => panic!("{ends:?} are of different families"),
         };
-        [self.link(), packet, self.padding.clone()].concat()
-    }
-
-    fn link(&self) -> Vec<u8> {
         let network = match self.destination {
             SocketAddr::V4(_) => ether_type::IPV4,
             SocketAddr::V6(_) => ether_type::IPV6,
         };
+        [self.link(network), packet, self.padding.clone()].concat()
+    }
+
+    /// What stands in front of a packet of the type `network`.
+    pub(super) fn link(&self, network: EtherType) -> Vec<u8> {
         let tags = self.vlans.iter().map(|(ether_type, _)| *ether_type);
         let mut ether_types = tags.chain([network]);
         let mut bytes = Ethernet2Header {
@@ -228,8 +234,8 @@ impl Packet {
     fn ipv4(&self, source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
         let (offset, more_fragments) = self.ipv4_fragment;
         let mut header = Ipv4Header {
-            dscp: IpDscp::try_new(10).expect("six bits"),
-            ecn: IpEcn::ONE,
+            dscp: IpDscp::try_new(self.traffic_class >> 2).expect("six bits"),
+            ecn: IpEcn::try_new(self.traffic_class & 3).expect("two bits"),
             identification: 0xbeef,
             dont_fragment: true,
             more_fragments,
@@ -255,7 +261,7 @@ impl Packet {
     fn ipv6(&self, source: [u8; 16], destination: [u8; 16]) -> Vec<u8> {
         let (next_header, extensions) = self.chain();
         let mut header = Ipv6Header {
-            traffic_class: 0x2b,
+            traffic_class: self.traffic_class,
             flow_label: Ipv6FlowLabel::try_new(0x5_4321).expect("20 bits"),
             next_header,
             hop_limit: self.ttl,

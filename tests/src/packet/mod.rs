@@ -11,6 +11,7 @@ mod host;
 mod inspect;
 mod ledger;
 mod mutate;
+mod tunnel;
 
 pub use builder::{Packet, Transport, address};
 pub use compare::{Action, Outcome};
@@ -20,3 +21,4 @@ pub use host::{Host, Interface};
 pub use inspect::{Reading, read};
 pub use ledger::{Ledger, received, replied};
 pub use mutate::Specimen;
+pub use tunnel::{Flow, Tunnel};

@@ -29,8 +29,8 @@ fn assert_passed(host: &mut Host<'_>, case: &str, frame: &[u8]) {
     assert_eq!(counted, Ledger::default(), "{case}");
 }
 
-/// Makes a packet that has to be dropped for this reason, and says where it comes in.
-fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> (Interface, Vec<u8>) {
+/// Makes a packet that has to be dropped for this reason, and says where it comes in. `None` if nothing can make one.
+fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> Option<(Interface, Vec<u8>)> {
     /// A port that no service has.
     const FREE: u16 = 8_000;
     let client = SocketAddr::new(family.client, 40_000);
@@ -38,7 +38,9 @@ fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> (Interfac
     let request = Packet::new(Transport::ack(), client, vip);
     host.serve([service("web", family.vip, TCP, &[80], [backend(target)])]);
     let from_client = |packet: &Packet| (Interface::CLIENTS, packet.frame());
-    match reason {
+    Some(match reason {
+        // Packets that are handed over have more in front than any driver leaves.
+        DropReason::NoHeadroom => return None,
         DropReason::Malformed => {
             let mut frame = request.frame();
             frame.truncate(request.transport() + 19);
@@ -88,7 +90,7 @@ fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> (Interfac
             let destination = SocketAddr::new(family.vip, FREE);
             from_client(&Packet { destination, ..request })
         }
-    }
+    })
 }
 
 #[test]
@@ -96,8 +98,9 @@ fn every_reason_drops_its_packet_untouched_and_counts_it_once() {
     for family in FAMILIES {
         for &reason in DropReason::ALL {
             Host::run(|host| {
-                let (ingress, frame) = provoke(host, family, reason);
-                assert_dropped(host, reason.label(), ingress, &frame, reason);
+                if let Some((ingress, frame)) = provoke(host, family, reason) {
+                    assert_dropped(host, reason.label(), ingress, &frame, reason);
+                }
             });
         }
     }

@@ -4,12 +4,11 @@ use std::{net::SocketAddr, ops::Range};
 
 use balancer_common::abi::protocol::{TCP, UDP};
 use balancer_tests::packet::{
-    Action, Extension, Host, Interface, Ledger, Packet, Transport, backend, next_hop, read, received, service,
+    Action, Host, Interface, Ledger, Packet, Transport, backend, next_hop, read, received, service,
 };
-use etherparse::{EtherType, ether_type};
 
 use crate::{
-    cases::{FAMILIES, V4, V6, clients, kinds},
+    cases::{FAMILIES, V4, V6, additions, clients, kinds},
     setting::{name, serve_all, served_at, served_by},
 };
 
@@ -99,69 +98,15 @@ fn every_kind_of_packet_reaches_the_backend_translated_and_is_counted() {
     }
 }
 
-/// What is added to a packet.
-type Addition = fn(&mut Packet);
-
-const CUSTOMER_TAG: (EtherType, u16) = (ether_type::VLAN_TAGGED_FRAME, 0xabc);
-const PROVIDER_TAG: (EtherType, u16) = (ether_type::PROVIDER_BRIDGING, 0x123);
-/// A router alert (RFC 2113), then no operation and the end of the options.
-const IPV4_OPTIONS: [u8; 8] = [148, 4, 0, 0, 1, 1, 0, 0];
-
-const ADDITIONS: [(&str, Addition); 7] = [
-    ("a VLAN tag", |packet| packet.vlans = vec![CUSTOMER_TAG]),
-    ("two VLAN tags", |packet| {
-        packet.vlans = vec![PROVIDER_TAG, CUSTOMER_TAG];
-    }),
-    ("Ethernet padding", |packet| {
-        packet.payload = Vec::new();
-        packet.padding = vec![0x5a; 18];
-    }),
-    ("as much as an Ethernet frame holds", |packet| {
-        packet.payload = vec![0xa5; 1_400];
-    }),
-    ("more than one buffer holds", |packet| {
-        packet.payload = vec![0xa5; 8_901];
-    }),
-    ("the last hop but one", |packet| packet.ttl = 2),
-    ("the first hop", |packet| packet.ttl = 255),
-];
-
-const ADDITIONS_TO_IPV4: [(&str, Addition); 2] = [
-    ("IPv4 options", |packet| packet.ipv4_options = IPV4_OPTIONS.to_vec()),
-    ("all that there can be before the ports", |packet| {
-        packet.vlans = vec![PROVIDER_TAG, CUSTOMER_TAG];
-        packet.ipv4_options = IPV4_OPTIONS.repeat(5);
-    }),
-];
-
-const ADDITIONS_TO_IPV6: [(&str, Addition); 3] = [
-    ("an extension header", |packet| {
-        packet.extensions = vec![Extension::HopByHop];
-    }),
-    ("an atomic fragment", |packet| {
-        packet.extensions = vec![Extension::ATOMIC_FRAGMENT];
-    }),
-    ("every extension header there is", |packet| {
-        packet.extensions = vec![
-            Extension::HopByHop,
-            Extension::Destination(2),
-            Extension::Routing(0),
-            Extension::ATOMIC_FRAGMENT,
-            Extension::Authentication,
-            Extension::Destination(0),
-        ];
-    }),
-];
-
 #[test]
 fn what_is_around_the_headers_stays_as_it_is() {
-    for (family, of_family) in [(V4, &ADDITIONS_TO_IPV4[..]), (V6, &ADDITIONS_TO_IPV6)] {
+    for family in FAMILIES {
         Host::run(|host| {
             serve_all(host);
             let backend = served_by(family);
             let transports = [Transport::syn(), Transport::Udp];
             for (transport, client) in transports.into_iter().zip(clients(family.client)) {
-                for (case, addition) in ADDITIONS.iter().chain(of_family) {
+                for (case, addition) in additions(family) {
                     let mut packet = Packet::new(transport.clone(), client, served_at(family));
                     addition(&mut packet);
                     let expected = packet.forwarded(next_hop(backend.ip()), backend);

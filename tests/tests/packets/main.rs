@@ -3,6 +3,7 @@
 mod affinity;
 mod cases;
 mod drops;
+mod dsr;
 mod explanations;
 mod flows;
 mod inbound;
@@ -13,3 +14,4 @@ mod routes;
 mod services;
 mod setting;
 mod shared;
+mod tunnels;

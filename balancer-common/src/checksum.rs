@@ -34,6 +34,13 @@ impl Sum {
         if address.is_v4() {
             return self.add_v4(address.v4_octets());
         }
+        self.add_v6(address)
+    }
+
+    /// Adds the 16 bytes of an address, an IPv4 one's in its mapped form.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add_v6(self, address: Address) -> Self {
         let [first, second] = address.words();
         Self(self.0 + halves(first) + halves(second))
     }

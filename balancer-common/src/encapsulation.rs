@@ -12,7 +12,8 @@ use crate::{
     abi::{Address, NextHop, Port, protocol},
     checksum::Sum,
     hash,
-    packet::{Ethernet, Family, Headers, Link, Packet, Tcp, Wire},
+    packet::{Ethernet, Family, Headers, Packet, Tags, Wire},
+    rewrite,
 };
 
 /// UDP port of the receiver of Generic UDP Encapsulation (IANA).
@@ -101,225 +102,260 @@ impl Ends {
     }
 }
 
-/// What the headers in front of a packet depend on. It is read before room is made for them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Inner {
-    link: Link,
-    family: Family,
-    traffic_class: u8,
-    length: u32,
-    flow: u32,
-    sum: Option<Sum>,
-}
-
-impl Inner {
-    /// Reads a packet that is to be put into another.
-    ///
-    /// `None` means that the packet no longer holds the headers that were parsed.
-    #[inline(always)]
-    pub fn read<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Option<Self> {
-        let network = headers.network as usize;
-        Some(Self {
-            link: Link::read(packet, network)?,
-            family: headers.family,
-            traffic_class: traffic_class(packet, headers.family, network)?,
-            length: headers.length,
-            flow: flow(headers),
-            sum: sum(packet, headers),
-        })
-    }
-}
-
-/// Writes the headers of the tunnel and the frame into the room in front of a packet, whose first byte is the packet's
-/// now: [`overhead`](Encapsulation::overhead) bytes, behind which stands what `inner` was read from. The frame keeps
+/// Puts a packet into another one. In front of its frame there is room for what that [adds](Encapsulation::overhead),
+/// which is where the whole now begins; `headers` are those that were parsed before the room was made. The frame keeps
 /// its VLAN tags.
 ///
 /// The outer header takes over the traffic class, by which congestion that is signalled on the way (ECN) gets to the
 /// receiver (RFC 6040, 4.1, normal mode; RFC 2983, 3, uniform model).
 ///
-/// `None` means that there is no room, or that the packet has become too long for the outer header's length.
+/// `None` means that the frame does not hold this, or that the packet has become too long for the outer header.
 #[inline(always)]
 pub fn wrap<P: Packet + ?Sized>(
     packet: &mut P,
-    inner: &Inner,
+    headers: &Headers,
     encapsulation: Encapsulation,
     ends: Ends,
     next_hop: &NextHop,
 ) -> Option<()> {
-    let link = inner.link.toward(next_hop);
-    let network = link.length();
-    let length = u16::try_from(inner.length + encapsulation.overhead(ends.family())).ok()?;
-    let protocol = match encapsulation {
-        Encapsulation::Ipip => protocol_of(inner.family),
-        Encapsulation::Gue => protocol::UDP,
-    };
-    let (ether_type, ip_len) = match ends.family() {
-        Family::V4 => {
-            *packet.view_mut(network)? = ipv4_header(inner, protocol, length, ends);
-            (Ethernet::IPV4, Ipv4Hdr::LEN)
+    // Each combination of families is compiled apart: a decision in the midst of the work would double the ways through
+    // the program that the verifier follows.
+    let [v4, v6] = [Family::V4, Family::V6];
+    match (headers.family, ends.family()) {
+        (Family::V4, Family::V4) => Wrapping::new(headers, v4, v4, encapsulation, ends).write(packet, next_hop),
+        (Family::V4, Family::V6) => Wrapping::new(headers, v4, v6, encapsulation, ends).write(packet, next_hop),
+        (Family::V6, Family::V4) => Wrapping::new(headers, v6, v4, encapsulation, ends).write(packet, next_hop),
+        (Family::V6, Family::V6) => Wrapping::new(headers, v6, v6, encapsulation, ends).write(packet, next_hop),
+    }
+}
+
+/// A packet, and how it is put into another one.
+struct Wrapping<'a> {
+    headers: &'a Headers,
+    inner: Family,
+    outer: Family,
+    encapsulation: Encapsulation,
+    ends: Ends,
+    /// Where the frame begins that the offsets in `headers` count from.
+    start: usize,
+}
+
+impl<'a> Wrapping<'a> {
+    #[inline(always)]
+    fn new(headers: &'a Headers, inner: Family, outer: Family, encapsulation: Encapsulation, ends: Ends) -> Self {
+        Self {
+            headers,
+            inner,
+            outer,
+            encapsulation,
+            ends,
+            start: encapsulation.overhead(outer) as usize,
         }
-        Family::V6 => {
-            *packet.view_mut(network)? = ipv6_header(inner, protocol, length - Ipv6Hdr::LEN as u16, ends);
-            (Ethernet::IPV6, Ipv6Hdr::LEN)
+    }
+
+    #[inline(always)]
+    fn write<P: Packet + ?Sized>(&self, packet: &mut P, next_hop: &NextHop) -> Option<()> {
+        let length = u16::try_from(self.headers.length as usize + self.start).ok()?;
+        let tags = Tags::read(packet, self.start, self.headers.network as usize)?;
+        let traffic_class = self.traffic_class(packet)?;
+        let network = tags.end();
+        let (ether_type, header_len) = match self.outer {
+            Family::V4 => (Ethernet::IPV4, Ipv4Hdr::LEN),
+            Family::V6 => (Ethernet::IPV6, Ipv6Hdr::LEN),
+        };
+        let payload_length = (length - header_len as u16).to_be_bytes();
+        rewrite::address_frame(packet, next_hop)?;
+        tags.write(packet, ether_type)?;
+        let protocol = match self.encapsulation {
+            Encapsulation::Ipip => protocol_of(self.inner),
+            Encapsulation::Gue => {
+                let udp = self.udp_header(packet, payload_length)?;
+                *packet.view_mut::<UdpHdr>(network + header_len)? = udp;
+                *packet.view_mut::<Gue>(network + header_len + UdpHdr::LEN)? = self.gue_header();
+                protocol::UDP
+            }
+        };
+        match self.outer {
+            Family::V4 => {
+                let header = packet.view_mut::<Ipv4Hdr>(network)?;
+                *header = self.ipv4_header(traffic_class, length.to_be_bytes(), protocol);
+            }
+            Family::V6 => {
+                let header = packet.view_mut::<Ipv6Hdr>(network)?;
+                *header = self.ipv6_header(traffic_class, payload_length, protocol);
+            }
         }
-    };
-    if encapsulation == Encapsulation::Gue {
-        let udp = network + ip_len;
-        let gue = gue_header(inner);
-        *packet.view_mut(udp)? = udp_header(inner, gue, length - ip_len as u16, ends);
-        *packet.view_mut(udp + UdpHdr::LEN)? = gue;
+        Some(())
     }
-    link.write(packet, ether_type)
-}
 
-#[inline(always)]
-fn ipv4_header(inner: &Inner, protocol: u8, length: u16, ends: Ends) -> Ipv4Hdr {
-    const VERSION_AND_LENGTH: u8 = 4 << 4 | 5;
-    let (source, destination) = (ends.source.v4_octets(), ends.destination.v4_octets());
-    let length = length.to_be_bytes();
-    let check = Sum::ZERO
-        .add_word([VERSION_AND_LENGTH, inner.traffic_class])
-        .add_word(length)
-        .add_word(DONT_FRAGMENT)
-        .add_word([OUTER_TTL, protocol])
-        .add_v4(source)
-        .add_v4(destination)
-        .checksum();
-    Ipv4Hdr {
-        vihl: VERSION_AND_LENGTH,
-        tos: inner.traffic_class,
-        tot_len: length,
-        id: [0; 2],
-        frags: DONT_FRAGMENT,
-        ttl: OUTER_TTL,
-        proto: protocol,
-        check,
-        src_addr: source,
-        dst_addr: destination,
-    }
-}
-
-/// The flow label tells flows apart to what balances load on the way (RFC 6438, 3).
-#[inline(always)]
-fn ipv6_header(inner: &Inner, protocol: u8, payload_length: u16, ends: Ends) -> Ipv6Hdr {
-    let [_, high, middle, low] = inner.flow.to_be_bytes();
-    Ipv6Hdr {
-        vcf: [
-            6 << 4 | inner.traffic_class >> 4,
-            inner.traffic_class << 4 | high & 0x0f,
-            middle,
-            low,
-        ],
-        payload_len: payload_length.to_be_bytes(),
-        next_hdr: protocol,
-        hop_limit: OUTER_TTL,
-        src_addr: ends.source.octets(),
-        dst_addr: ends.destination.octets(),
-    }
-}
-
-#[inline(always)]
-const fn gue_header(inner: &Inner) -> Gue {
-    Gue {
-        version_and_length: 0,
-        protocol: protocol_of(inner.family),
-        flags: [0; 2],
-    }
-}
-
-/// The source port is one of the 16,384 dynamic ones (RFC 6335, 6), by the flow inside (RFC 7510 does the same for MPLS).
-#[inline(always)]
-fn udp_header(inner: &Inner, gue: Gue, length: u16, ends: Ends) -> UdpHdr {
-    let source = (0xc000 | inner.flow as u16).to_be_bytes();
-    UdpHdr {
-        src: source,
-        dst: GUE_PORT,
-        len: length.to_be_bytes(),
-        check: udp_checksum(inner, gue, source, length.to_be_bytes(), ends),
-    }
-}
-
-/// The checksum of the outer UDP datagram. Under IPv4 there is none (RFC 768). Under IPv6 it follows from the sum of the
-/// packet inside; where that is not known there is none either, which tunnels may do (RFC 6935, RFC 6936).
-#[inline(always)]
-fn udp_checksum(inner: &Inner, gue: Gue, source: Port, length: [u8; 2], ends: Ends) -> [u8; 2] {
-    let (Family::V6, Some(sum)) = (ends.family(), inner.sum) else {
-        return [0; 2];
-    };
-    let checksum = sum
-        .add_address(ends.source)
-        .add_address(ends.destination)
-        // The length counts twice: in the pseudo-header and in the header.
-        .add_word(length)
-        .add_word(length)
-        .add_word([0, protocol::UDP])
-        .add_word(source)
-        .add_word(GUE_PORT)
-        .add_word([gue.version_and_length, gue.protocol])
-        .add_word(gue.flags)
-        .checksum();
-    // Zero would mean that there is none.
-    if checksum == [0; 2] { [0xff; 2] } else { checksum }
-}
-
-#[inline(always)]
-fn traffic_class<P: Packet + ?Sized>(packet: &P, family: Family, network: usize) -> Option<u8> {
-    Some(match family {
-        Family::V4 => packet.view::<Ipv4Hdr>(network)?.tos,
-        Family::V6 => {
-            let [first, second, ..] = packet.view::<Ipv6Hdr>(network)?.vcf;
-            first << 4 | second >> 4
+    #[inline(always)]
+    fn ipv4_header(&self, traffic_class: u8, length: [u8; 2], protocol: u8) -> Ipv4Hdr {
+        const VERSION_AND_LENGTH: u8 = 4 << 4 | 5;
+        let (source, destination) = (self.ends.source.v4_octets(), self.ends.destination.v4_octets());
+        let check = Sum::ZERO
+            .add_word([VERSION_AND_LENGTH, traffic_class])
+            .add_word(length)
+            .add_word(DONT_FRAGMENT)
+            .add_word([OUTER_TTL, protocol])
+            .add_v4(source)
+            .add_v4(destination)
+            .checksum();
+        Ipv4Hdr {
+            vihl: VERSION_AND_LENGTH,
+            tos: traffic_class,
+            tot_len: length,
+            id: [0; 2],
+            frags: DONT_FRAGMENT,
+            ttl: OUTER_TTL,
+            proto: protocol,
+            check,
+            src_addr: source,
+            dst_addr: destination,
         }
-    })
-}
-
-/// Hashes what belongs to one connection of a client. It has nothing in common with the hash that chose the backend, by
-/// which the flows of one backend would be alike.
-#[inline(always)]
-fn flow(headers: &Headers) -> u32 {
-    let [a, b] = headers.ports.source;
-    let [c, d] = headers.ports.destination;
-    (hash::words(headers.source.words(), u32::from_be_bytes([a, b, c, d])) >> 32) as u32
-}
-
-/// The sum of a packet's words, without reading them all: an IPv4 header sums up to all ones by its own checksum, and a
-/// TCP segment or UDP datagram does so together with its pseudo-header. It is wrong where those checksums are, and so is
-/// then what it is used for.
-///
-/// `None` where a part of the packet is under no checksum: behind IPv6 extension headers, a UDP datagram without one, or
-/// bytes behind a UDP datagram's end.
-#[inline(always)]
-fn sum<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Option<Sum> {
-    let (network, transport) = (headers.network as usize, headers.transport as usize);
-    let length = ((network + headers.length as usize - transport) as u16).to_be_bytes();
-    if headers.protocol == protocol::UDP {
-        let header = packet.view::<UdpHdr>(transport)?;
-        if header.check == [0; 2] || header.len != length {
-            return None;
-        }
-    } else {
-        packet.view::<Tcp>(transport)?;
     }
-    let pseudo_header = Sum::ZERO.add_word(length).add_word([0, headers.protocol]);
-    match headers.family {
-        Family::V4 => Some(
-            pseudo_header
-                .add_address(headers.source)
-                .add_address(headers.destination)
+
+    /// The flow label tells flows apart to what balances load on the way (RFC 6438, 3).
+    #[inline(always)]
+    fn ipv6_header(&self, traffic_class: u8, payload_length: [u8; 2], protocol: u8) -> Ipv6Hdr {
+        let [_, high, middle, low] = self.flow().to_be_bytes();
+        Ipv6Hdr {
+            vcf: [
+                6 << 4 | traffic_class >> 4,
+                traffic_class << 4 | high & 0x0f,
+                middle,
+                low,
+            ],
+            payload_len: payload_length,
+            next_hdr: protocol,
+            hop_limit: OUTER_TTL,
+            src_addr: self.ends.source.octets(),
+            dst_addr: self.ends.destination.octets(),
+        }
+    }
+
+    #[inline(always)]
+    fn network(&self) -> usize {
+        self.start + self.headers.network as usize
+    }
+
+    #[inline(always)]
+    fn transport(&self) -> usize {
+        self.start + self.headers.transport as usize
+    }
+
+    #[inline(always)]
+    fn traffic_class<P: Packet + ?Sized>(&self, packet: &P) -> Option<u8> {
+        Some(match self.inner {
+            Family::V4 => packet.view::<Ipv4Hdr>(self.network())?.tos,
+            Family::V6 => {
+                let [first, second, ..] = packet.view::<Ipv6Hdr>(self.network())?.vcf;
+                first << 4 | second >> 4
+            }
+        })
+    }
+
+    /// Hashes what belongs to one connection of a client. It has nothing in common with the hash that chose the backend, by
+    /// which the flows of one backend would be alike.
+    #[inline(always)]
+    fn flow(&self) -> u32 {
+        let [a, b] = self.headers.ports.source;
+        let [c, d] = self.headers.ports.destination;
+        (hash::words(self.headers.source.words(), u32::from_be_bytes([a, b, c, d])) >> 32) as u32
+    }
+
+    #[inline(always)]
+    fn gue_header(&self) -> Gue {
+        Gue {
+            version_and_length: 0,
+            protocol: protocol_of(self.inner),
+            flags: [0; 2],
+        }
+    }
+
+    /// The source port is one of the 16,384 dynamic ones (RFC 6335, 6), by the flow inside.
+    #[inline(always)]
+    fn udp_header<P: Packet + ?Sized>(&self, packet: &P, length: [u8; 2]) -> Option<UdpHdr> {
+        let source = (0xc000 | self.flow() as u16).to_be_bytes();
+        Some(UdpHdr {
+            src: source,
+            dst: GUE_PORT,
+            len: length,
+            check: self.udp_checksum(packet, source, length)?,
+        })
+    }
+
+    /// The checksum of the outer UDP datagram. Under IPv4 there is none (RFC 768). Under IPv6 it follows from the sum of the
+    /// packet inside; where that is not known there is none either, which tunnels may do (RFC 6935, RFC 6936).
+    #[inline(always)]
+    fn udp_checksum<P: Packet + ?Sized>(&self, packet: &P, source: Port, length: [u8; 2]) -> Option<[u8; 2]> {
+        if self.outer == Family::V4 || !self.is_summed_up(packet)? {
+            return Some([0; 2]);
+        }
+        let gue = self.gue_header();
+        let checksum = self
+            .sum(packet)?
+            .add_v6(self.ends.source)
+            .add_v6(self.ends.destination)
+            // The length counts twice: in the pseudo-header and in the header.
+            .add_word(length)
+            .add_word(length)
+            .add_word([0, protocol::UDP])
+            .add_word(source)
+            .add_word(GUE_PORT)
+            .add_word([gue.version_and_length, gue.protocol])
+            .add_word(gue.flags)
+            .checksum();
+        // Zero would mean that there is none.
+        Some(if checksum == [0; 2] { [0xff; 2] } else { checksum })
+    }
+
+    /// Whether every word of the packet is under a checksum in it. Behind IPv6 extension headers, in a UDP datagram without
+    /// one and behind a UDP datagram's end they are not.
+    #[inline(always)]
+    fn is_summed_up<P: Packet + ?Sized>(&self, packet: &P) -> Option<bool> {
+        let headers = self.headers;
+        if self.inner == Family::V6 && headers.transport != headers.network + Ipv6Hdr::LEN as u16 {
+            return Some(false);
+        }
+        if headers.protocol == protocol::UDP {
+            let header = packet.view::<UdpHdr>(self.transport())?;
+            return Some(header.check != [0; 2] && header.len == self.transport_length());
+        }
+        Some(true)
+    }
+
+    /// The sum of the packet's words, without reading them all: an IPv4 header sums up to all ones by its own checksum, and
+    /// a TCP segment or UDP datagram does so together with its pseudo-header. It is wrong where those checksums are, and so
+    /// is then what it is used for.
+    #[inline(always)]
+    fn sum<P: Packet + ?Sized>(&self, packet: &P) -> Option<Sum> {
+        let pseudo_header = Sum::ZERO
+            .add_word(self.transport_length())
+            .add_word([0, self.headers.protocol]);
+        Some(match self.inner {
+            Family::V4 => pseudo_header
+                .add_v4(self.headers.source.v4_octets())
+                .add_v4(self.headers.destination.v4_octets())
                 .complement(),
-        ),
-        Family::V6 if transport == network + Ipv6Hdr::LEN => {
-            let header = packet.view::<Ipv6Hdr>(network)?;
-            let [a, b, c, d] = header.vcf;
-            // The addresses stand in both, so they cancel each other out.
-            let header = Sum::ZERO
-                .add_word([a, b])
-                .add_word([c, d])
-                .add_word(header.payload_len)
-                .add_word([header.next_hdr, header.hop_limit]);
-            Some(pseudo_header.complement().plus(header))
-        }
-        Family::V6 => None,
+            Family::V6 => {
+                let header = packet.view::<Ipv6Hdr>(self.network())?;
+                let [a, b, c, d] = header.vcf;
+                // The addresses stand in header and pseudo-header, so they cancel each other out.
+                let header = Sum::ZERO
+                    .add_word([a, b])
+                    .add_word([c, d])
+                    .add_word(header.payload_len)
+                    .add_word([header.next_hdr, header.hop_limit]);
+                pseudo_header.complement().plus(header)
+            }
+        })
+    }
+
+    /// Bytes of the TCP segment or UDP datagram and of what is behind its end.
+    #[inline(always)]
+    fn transport_length(&self) -> [u8; 2] {
+        let length = self.headers.network as u32 + self.headers.length - self.headers.transport as u32;
+        (length as u16).to_be_bytes()
     }
 }
 

@@ -1,14 +1,14 @@
 //! Packets as the XDP program and the tests on the host both see them.
 
 mod headers;
-mod link;
 mod parse;
 #[cfg(test)]
 pub(crate) mod samples;
+mod tags;
 
 pub use headers::{EtherType, Ethernet, Ipv6Extension, Tcp, Vlan, Wire};
-pub use link::Link;
 pub use parse::{Family, Headers, Ports, Unparsed, parse};
+pub use tags::Tags;
 
 /// A packet whose headers can be looked at in place, with every access checked against its end.
 ///

@@ -5,7 +5,7 @@ mod ipv6;
 
 use network_types::udp::UdpHdr;
 
-use super::{EtherType, Ethernet, Packet, Tcp, Vlan, link::MAX_VLAN_TAGS};
+use super::{EtherType, Ethernet, Packet, Tcp, Vlan, tags::MAX_VLAN_TAGS};
 use crate::abi::{Address, Port, protocol};
 
 /// IP version.

@@ -6,6 +6,7 @@ mod ipip;
 mod nat;
 mod tunnel;
 
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use balancer_common::{
     DropReason,
     abi::{Backend, FlowKey, Forwarding, Service},
@@ -24,48 +25,48 @@ pub(crate) fn prepare(
     service: &Service,
     backend: &Backend,
 ) -> Result<(), DropReason> {
-    match service.forwarding() {
-        Forwarding::Nat => nat::prepare(packet, headers, key, backend),
-        Forwarding::Dsr => dsr::prepare(packet, headers, backend),
-        Forwarding::Ipip => ipip::prepare(packet, headers, backend),
-        Forwarding::Gue => gue::prepare(packet, headers, backend),
-        // The configuration refuses what is not there.
-        Forwarding::FullNat => Err(DropReason::Internal),
+    match prepare_to_forward(packet.context(), headers, key, service, backend).checked_sub(1) {
+        None => Ok(()),
+        Some(reason) => Err(DropReason::from_number(reason).unwrap_or(DropReason::Internal)),
     }
 }
 
-// Ways with more to them than a rewrite in place are functions with external linkage, which the verifier checks once. They
-// take and return what such functions can: pointers to records, and a number.
-
-/// What such a function returns when the packet is ready. Reasons for a drop follow it.
-const READY: u32 = 0;
-
-/// Calls the inner part of such a function, and turns what comes of it into what the function returns.
-#[inline(always)]
-fn answer(
+/// A function with external linkage: however many ways there are through it, to the verifier its callers see one. Returns
+/// zero for a packet that is ready, else the reason for the drop, counted from one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn prepare_to_forward(
+    context: *mut xdp_md,
     headers: *const Headers,
+    key: *const FlowKey,
+    service: *const Service,
     backend: *const Backend,
-    prepare: impl FnOnce(&Headers, &Backend) -> Result<(), DropReason>,
 ) -> u32 {
+    let context = XdpContext::new(context);
     // SAFETY: the caller passes references, and the verifier knows the size of what they point to.
     let headers = unsafe { headers.as_ref() };
     // SAFETY: as above.
+    let key = unsafe { key.as_ref() };
+    // SAFETY: as above.
+    let service = unsafe { service.as_ref() };
+    // SAFETY: as above.
     let backend = unsafe { backend.as_ref() };
-    let prepared = match (headers, backend) {
-        (Some(headers), Some(backend)) => prepare(headers, backend),
+    let prepared = match (headers, key, service, backend) {
+        (Some(headers), Some(key), Some(service), Some(backend)) => {
+            let packet = &mut XdpPacket::new(&context);
+            match service.forwarding() {
+                Forwarding::Nat => nat::prepare(packet, headers, key, backend),
+                Forwarding::Dsr => dsr::prepare(packet, headers, backend),
+                Forwarding::Ipip => ipip::prepare(packet, headers, backend),
+                Forwarding::Gue => gue::prepare(packet, headers, backend),
+                // The configuration refuses what is not there.
+                Forwarding::FullNat => Err(DropReason::Internal),
+            }
+        }
         _ => Err(DropReason::Internal),
     };
     match prepared {
-        Ok(()) => READY,
+        Ok(()) => 0,
         Err(reason) => reason as u32 + 1,
-    }
-}
-
-/// What the number that such a function returned stands for.
-#[inline(always)]
-fn outcome(number: u32) -> Result<(), DropReason> {
-    match number.checked_sub(1) {
-        None => Ok(()),
-        Some(reason) => Err(DropReason::from_number(reason).unwrap_or(DropReason::Internal)),
     }
 }

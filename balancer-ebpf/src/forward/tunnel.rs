@@ -3,7 +3,7 @@
 use balancer_common::{
     DropReason,
     abi::Backend,
-    encapsulation::{self, Encapsulation, Ends, Inner},
+    encapsulation::{self, Encapsulation, Ends},
     packet::Headers,
     rewrite,
 };
@@ -25,9 +25,8 @@ pub(super) fn prepare(
     check_size(headers.length + overhead, backend)?;
     // The host is a router to the packet inside (RFC 2003, 3.1; RFC 2473, 3.1).
     rewrite::count_down(packet, headers).ok_or(DropReason::Malformed)?;
-    let inner = Inner::read(packet, headers).ok_or(DropReason::Malformed)?;
     packet.grow_front(overhead).ok_or(DropReason::NoHeadroom)?;
-    encapsulation::wrap(packet, &inner, encapsulation, ends, &backend.next_hop).ok_or(DropReason::Malformed)
+    encapsulation::wrap(packet, headers, encapsulation, ends, &backend.next_hop).ok_or(DropReason::Malformed)
 }
 
 /// Refuses an IP packet that with the headers of the tunnel would be `length` bytes long if that is more than fits.

@@ -149,6 +149,35 @@ fn the_next_hop_follows_routes_metrics_and_rules() {
     });
 }
 
+#[test]
+fn source_and_mtu_follow_routes_and_interfaces() {
+    Lab::run(async |lab| {
+        for (destination, gateway, own, other) in [
+            ("10.9.0.1", "10.1.0.2", "10.1.0.1", "10.2.0.1"),
+            ("fd09::1", "fd01::2", "fd01::1", "fd02::1"),
+        ] {
+            lab.host.ip(&format!("route add {destination} via {gateway}"));
+            let mut subject = Subject::watching(&[destination]).await;
+            subject.next_hop(destination).await;
+            for (change, source, mtu) in [
+                ("mtu 1400".to_owned(), own, 1_400),
+                (format!("src {other}"), other, 1_500),
+                (format!("src {other} mtu lock 1300"), other, 1_300),
+            ] {
+                lab.host
+                    .ip(&format!("route replace {destination} via {gateway} {change}"));
+                let way = subject.result(destination).await.unwrap();
+                assert_eq!((way.source, way.mtu), (Some(address(source)), mtu), "{change}");
+            }
+            lab.host.ip(&format!("route replace {destination} via {gateway}"));
+            assert_eq!(subject.result(destination).await.unwrap().mtu, 1_500);
+            lab.host.ip("link set eth0 mtu 1480");
+            assert_eq!(subject.result(destination).await.unwrap().mtu, 1_480);
+            lab.host.ip("link set eth0 mtu 1500");
+        }
+    });
+}
+
 type Reason = fn(IpAddr) -> Unreachable;
 
 #[test]

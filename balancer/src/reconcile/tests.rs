@@ -181,6 +181,23 @@ fn nothing_is_freed_before_packets_have_passed() {
 }
 
 #[test]
+fn where_replies_do_not_return_none_is_recognised() {
+    for forwarding in Forwarding::ALL {
+        let mut direct = service("a", 1, &[80, 443], vec![backend(1, ANY_PORT)]);
+        direct.forwarding = forwarding;
+        let state = from_nothing(vec![direct]);
+        let recognised = state.endpoints.keys().any(|key| key.role() == Some(Role::Backend));
+        assert_eq!(recognised, forwarding.replies_return(), "{forwarding:?}");
+        // What changes its way of forwarding leaves nothing behind.
+        let nat = from_nothing(vec![service("a", 1, &[80, 443], vec![backend(1, ANY_PORT)])]);
+        let mut direct = service("a", 1, &[80, 443], vec![backend(1, ANY_PORT)]);
+        direct.forwarding = forwarding;
+        let changed = reach(&nat, &Desired { services: vec![direct] });
+        assert_eq!(changed.endpoints, state.endpoints, "{forwarding:?}");
+    }
+}
+
+#[test]
 fn replies_are_told_apart_by_endpoint_where_that_suffices() {
     for (what, services, shared) in [
         (

@@ -177,7 +177,7 @@ fn a_backend_without_a_name_is_named_by_its_address() {
 #[test]
 fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
     let text = FULL_EXAMPLE
-        .replace("\"nat\"  ", "\"dsr\"  ")
+        .replace("\"nat\"     ", "\"full-nat\"")
         .replace("\"client-ip-port\"", "\"quic-cid\"      ")
         .replace("\"reassign\"", "\"reject\"")
         .replace("\"maglev\"", "\"least-flows\"")

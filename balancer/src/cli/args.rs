@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::client_address::ClientAddress;
 
 mod backend;
+mod flows;
 mod service;
 
 pub(super) use backend::{AddBackendArgs, BackendArgs, BackendCommand};
+pub(super) use flows::{FilterArgs, FlowsCommand};
 pub(super) use service::{AddServiceArgs, ServiceCommand};
 
 /// Layer-4 affinity load balancer.
@@ -61,6 +63,9 @@ pub enum Command {
     Backend(BackendCommand),
     /// Show where a client's packets go right now, and why.
     Lookup(LookupArgs),
+    /// Remembered flows: list, count and forget them.
+    #[command(subcommand)]
+    Flows(FlowsCommand),
     /// Take the data plane off its interfaces. A daemon that runs ends.
     Detach(DetachArgs),
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     args::{Cli, Command, DetachArgs, LookupArgs, Output, PlanArgs, ServiceCommand},
     failure::Failure,
-    orders, text,
+    flows, orders, text,
 };
 use crate::{
     config,
@@ -34,6 +34,7 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Export => export(socket),
         Command::Service(command) => service(socket, command),
         Command::Backend(command) => orders::backend(socket, command),
+        Command::Flows(command) => flows::execute(socket, command),
         Command::Lookup(args) => lookup(socket, args),
         Command::Detach(args) => detach(socket, &args),
     }

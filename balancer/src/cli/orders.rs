@@ -52,6 +52,17 @@ pub(super) fn backend(socket: &Path, command: BackendCommand) -> Result<(), Fail
         BackendCommand::Activate(backend) => set_admin(backend, Admin::Active),
         BackendCommand::Disable(backend) => set_admin(backend, Admin::Disabled),
         BackendCommand::Suspend(backend) => set_admin(backend, Admin::Suspended),
+        BackendCommand::Migrate {
+            service,
+            from,
+            to,
+            flows,
+        } => Order::Migrate {
+            service,
+            from,
+            to,
+            flows,
+        },
         BackendCommand::Weight {
             backend: BackendArgs { service, backend },
             weight,

@@ -1,11 +1,13 @@
 //! Results as people read them.
 
+mod flows;
 mod plan;
 
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+pub(super) use flows::{flow_count, flows};
 pub(super) use plan::plan;
 
 use crate::control::protocol::{BackendView, Lookup, LookupReason, ServiceDetail, ServiceView, Status};

@@ -2,6 +2,7 @@
 //!
 //! The views are also what `-o json` prints, so their keys are part of the command line's surface.
 
+mod flows;
 mod order;
 mod plan;
 
@@ -15,6 +16,7 @@ use crate::{
     neighbors::AttachedMode,
 };
 
+pub use flows::{FlowCount, FlowCountView, FlowFilter, FlowList, FlowView};
 pub use order::{BackendKeys, Done, Order};
 pub use plan::{BackendName, Plan, PlannedService};
 
@@ -55,6 +57,17 @@ pub enum Request {
     Reload,
     /// The effective configuration.
     Export,
+    /// Remembered flows.
+    Flows {
+        /// Which.
+        filter: FlowFilter,
+        /// How many of them at most.
+        limit: usize,
+    },
+    /// How many flows are remembered.
+    CountFlows(FlowFilter),
+    /// To forget flows.
+    FlushFlows(FlowFilter),
     /// To take the data plane off its interfaces and end.
     Detach,
 }
@@ -95,6 +108,12 @@ pub enum Response {
     Plan(Plan),
     /// To [`Request::Export`]: a configuration file.
     Export(String),
+    /// To [`Request::Flows`].
+    Flows(FlowList),
+    /// To [`Request::CountFlows`].
+    FlowCount(FlowCount),
+    /// To [`Request::FlushFlows`]: how many.
+    Flushed(u64),
     /// To [`Request::Detach`]: the interfaces.
     Detached(Vec<String>),
     /// The request cannot be granted.

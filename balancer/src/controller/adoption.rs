@@ -5,52 +5,67 @@ use std::mem;
 use super::{
     Controller, desired,
     foresight::{Clients, Flows, Foresight},
-    orders::{Step, step},
+    orders::{Action, Step, step},
     resolve::{self, usage},
     wording::{counted, grouped},
 };
 use crate::{
-    config::{self, Config},
+    config::{self, Config, Protocol},
     control::protocol::{Done, Order, Refusal},
-    intent::{Endpoint, Intent},
+    intent::{Change, Endpoint, Intent, Migration},
     reconcile,
 };
 
 impl Controller {
     /// Carries out an order; what it would not change is left alone.
     pub(super) fn carry_out(&mut self, order: &Order) -> anyhow::Result<Done> {
-        let Step {
-            service,
-            backend,
-            change,
-            said,
-        } = step(&self.intent, order)?;
-        let Some(change) = change else {
-            return Ok(Done {
-                message: format!("{service}: {said}: nothing changed"),
-                warnings: Vec::new(),
-            });
+        let step = step(&self.intent, order)?;
+        let (consequence, warnings) = match &step.action {
+            None => ("nothing changed".to_owned(), Vec::new()),
+            Some(Action::Change(change)) => self.change(&step, change)?,
+            Some(Action::Migrate(migration)) => (self.order_migration(migration)?, Vec::new()),
         };
+        let message = format!("{}: {}: {consequence}", step.service, step.said);
+        if step.action.is_some() {
+            tracing::info!("{message}");
+        }
+        Ok(Done { message, warnings })
+    }
+
+    /// Changes what runs. Returns what follows from it, and what the new configuration is warned about.
+    fn change(&mut self, step: &Step, change: &Change) -> anyhow::Result<(String, Vec<String>)> {
         let mut running = self.intent.running.clone();
         change.apply(&mut running)?;
         let warnings = self.new_warnings(&running)?;
         let foresight = self.foresee(&running)?;
-        let consequence = match (backend, foresight.services.get(&service)) {
+        let consequence = match (step.backend, foresight.services.get(&step.service)) {
             (Some(backend), Some(clients)) => {
                 let slots = moved_slots(*clients);
-                let flows = flows(self.flows_of(&foresight, &service, backend), "reassigned");
+                let flows = flows(self.flows_of(&foresight, &step.service, backend), "reassigned");
                 format!("{slots}{flows}")
             }
             (None, Some(clients)) => format!("nobody serves its clients{}", flows(clients.flows, "dropped")),
             (_, None) => "its clients are served from now on".to_owned(),
         };
-        let message = format!("{service}: {said}: {consequence}");
         self.adopt(Intent {
             running,
             ..self.intent.clone()
         })?;
-        tracing::info!("{message}");
-        Ok(Done { message, warnings })
+        Ok((consequence, warnings))
+    }
+
+    /// Moves clients from one backend to another. Returns what has come of it.
+    fn order_migration(&mut self, migration: &Migration) -> anyhow::Result<String> {
+        let mut intent = self.intent.clone();
+        intent.migrations.push(migration.clone());
+        self.adopt(intent)?;
+        let moved = self.migrate()?;
+        let service = resolve::service(&self.intent.running, &migration.service)?;
+        Ok(if migration.flows || service.protocol == Protocol::Udp {
+            format!("{} moved", counted(moved, "live flow", "live flows"))
+        } else {
+            "TCP connections that are open stay where they are (--flows moves them too)".to_owned()
+        })
     }
 
     /// Makes `intent` what is wanted: on disk first, so that a crash at any moment is completed by the next start; then in
@@ -102,13 +117,8 @@ impl Controller {
 
     /// What becomes of the flows of a backend.
     fn flows_of(&self, foresight: &Foresight, service: &str, backend: Endpoint) -> Flows {
-        let known = self.dataplane.state().index();
-        let running = resolve::service(&self.intent.running, service).ok();
-        let index = running.and_then(|service| {
-            let mut backends = service.backends.iter();
-            let backend = backends.find(|other| Endpoint::from(*other) == backend)?;
-            desired::backend_index(&known, service, backend)
-        });
+        let service = resolve::service(&self.intent.running, service).ok();
+        let index = service.and_then(|service| self.index_of(service, backend));
         let flows = index.and_then(|index| foresight.flows.get(&index));
         flows.copied().unwrap_or_default()
     }

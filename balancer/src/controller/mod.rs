@@ -8,6 +8,7 @@ mod adoption;
 mod alarm;
 mod desired;
 mod files;
+mod flows;
 mod followers;
 mod foresight;
 mod knowledge;
@@ -223,6 +224,11 @@ impl Controller {
     }
 
     fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> End {
+        if !self.intent.migrations.is_empty()
+            && let Err(error) = self.migrate()
+        {
+            tracing::error!("clients could not be moved as they were to be before the restart: {error:#}");
+        }
         while let Some(input) = inputs.blocking_recv() {
             // Whatever has come meanwhile is taken in too, and the data plane changed once.
             let mut input = Some(input);

@@ -8,7 +8,7 @@ mod tests;
 
 use crate::{
     control::protocol::{Order, Refusal},
-    intent::{Change, Endpoint, Intent},
+    intent::{Change, Endpoint, Intent, Migration},
 };
 
 /// What an order comes to.
@@ -18,10 +18,19 @@ pub(super) struct Step {
     pub(super) service: String,
     /// The backend that the order is about; `None` if it is about the service.
     pub(super) backend: Option<Endpoint>,
-    /// The change; `None` if everything is as ordered already.
-    pub(super) change: Option<Change>,
+    /// What is to be done; `None` if everything is as ordered already.
+    pub(super) action: Option<Action>,
     /// What was done or is so already, without the service.
     pub(super) said: String,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Action {
+    /// What runs is changed.
+    Change(Change),
+    /// Clients are moved.
+    Migrate(Migration),
 }
 
 /// What `order` changes.
@@ -41,5 +50,11 @@ pub(super) fn step(intent: &Intent, order: &Order) -> Result<Step, Refusal> {
             backend,
             weight,
         } => backend::set_weight(intent, service, backend, *weight),
+        Order::Migrate {
+            service,
+            from,
+            to,
+            flows,
+        } => backend::migrate(intent, service, [from, to], *flows),
     }
 }

@@ -26,6 +26,9 @@ impl Controller {
             Request::Plan(text) => self.plan(&text).map(Response::Plan),
             Request::Reload => self.reload().map(Response::Done),
             Request::Export => Ok(Response::Export(self.export())),
+            Request::Flows { filter, limit } => self.list_flows(&filter, limit).map(Response::Flows),
+            Request::CountFlows(filter) => self.count_flows(&filter).map(Response::FlowCount),
+            Request::FlushFlows(filter) => self.flush_flows(&filter).map(Response::Flushed),
             // The controller ends with it, so it is dealt with where it comes in.
             Request::Detach => Ok(Response::Detached(Vec::new())),
         };

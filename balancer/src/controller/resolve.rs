@@ -64,7 +64,8 @@ pub(super) fn usage(message: String) -> Refusal {
     }
 }
 
-fn not_found(message: &str, existing: impl Iterator<Item = String>) -> Refusal {
+/// A refusal of a request about something that is not there, with what is.
+pub(super) fn not_found(message: &str, existing: impl Iterator<Item = String>) -> Refusal {
     let existing: Vec<_> = existing.collect();
     let existing = match &*existing {
         [] => "there are none".to_owned(),

@@ -49,11 +49,12 @@ impl Dataplane {
         Ok(counts)
     }
 
-    /// How many flows the kernel has forgotten to make room for others: those that were added and are not there any more,
-    /// since nothing else removes flows. Never less than what an earlier call returned.
+    /// How many flows the kernel has forgotten to make room for others: those that were added and are neither there any
+    /// more nor have been removed. Never less than what an earlier call returned.
     pub fn evictions(&mut self, present: &FlowCounts) -> anyhow::Result<u64> {
         let added: u64 = self.maps.flows_added.get(&0, 0)?.iter().sum();
-        self.evictions = self.evictions.max(added.saturating_sub(present.total));
+        let removed = self.maps.flows_removed.get(&0, 0)?;
+        self.evictions = self.evictions.max(added.saturating_sub(present.total + removed));
         Ok(self.evictions)
     }
 

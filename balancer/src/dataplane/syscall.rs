@@ -24,6 +24,7 @@ enum Command {
     GetObject = 7,
     LookupBatch = 24,
     UpdateBatch = 26,
+    DeleteBatch = 27,
     DetachLink = 34,
 }
 
@@ -186,6 +187,30 @@ pub(super) fn update_all<K: Pod, V: Pod>(map: &impl AsFd, keys: &[K], values: &[
     // SAFETY: keys and values are live and as many as `count` says.
     unsafe { bpf(Command::UpdateBatch, &mut attributes) }?;
     Ok(())
+}
+
+/// Removes the elements under `keys`; one that is gone already is passed over. Returns how many were there.
+pub(super) fn delete_all<K: Pod>(map: &impl AsFd, mut keys: &[K]) -> io::Result<u64> {
+    let mut deleted = 0;
+    while !keys.is_empty() {
+        let mut attributes = BatchAttributes {
+            keys: keys.as_ptr() as u64,
+            count: u32::try_from(keys.len()).map_err(io::Error::other)?,
+            map_fd: descriptor(map),
+            ..BatchAttributes::default()
+        };
+        // SAFETY: the keys are live and as many as `count` says.
+        let result = unsafe { bpf(Command::DeleteBatch, &mut attributes) };
+        // The kernel stops at an element that is not there, and says how many it has removed before.
+        let done = attributes.count as usize;
+        deleted += done as u64;
+        keys = match result {
+            Ok(_) => &[],
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => keys.get(done + 1..).unwrap_or_default(),
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(deleted)
 }
 
 /// Calls `visit` with every element of a hash map. Elements that come or go meanwhile may be missed.

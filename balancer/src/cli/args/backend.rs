@@ -26,6 +26,18 @@ pub enum BackendCommand {
     Disable(BackendArgs),
     /// Let a backend sleep: it gets no new clients, keeps those that it has, and its health does not count.
     Suspend(BackendArgs),
+    /// Let the clients of one backend belong to another. New clients are not concerned: drain the one to spare it those.
+    Migrate {
+        /// The service's name.
+        service: String,
+        /// Whose clients: a backend's name, or its address with or without port.
+        from: String,
+        /// Whose they are to be.
+        to: String,
+        /// Move TCP connections that are open as well. They break unless the backends share their state.
+        #[arg(long)]
+        flows: bool,
+    },
     /// Change a backend's share of new clients.
     Weight {
         #[command(flatten)]

@@ -55,6 +55,17 @@ pub enum Order {
         /// The weight.
         weight: u32,
     },
+    /// To let the clients of one backend belong to another.
+    Migrate {
+        /// The service's name.
+        service: String,
+        /// Whose clients.
+        from: String,
+        /// Whose they are to be.
+        to: String,
+        /// Whether TCP connections that are open move as well.
+        flows: bool,
+    },
 }
 
 /// Keys of a backend in the configuration, of which each may be missing.

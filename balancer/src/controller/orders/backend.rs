@@ -2,12 +2,12 @@
 
 use super::{
     super::resolve::{self, shown, usage},
-    Step,
+    Action, Step,
 };
 use crate::{
     config::{self, Admin, Backend},
     control::protocol::{BackendKeys, Refusal},
-    intent::{Change, Endpoint, Intent, Modification},
+    intent::{Change, Endpoint, Intent, Migration, Modification},
 };
 
 pub(super) fn add(intent: &Intent, service: &str, address: &str, keys: &BackendKeys) -> Result<Step, Refusal> {
@@ -42,7 +42,7 @@ pub(super) fn add(intent: &Intent, service: &str, address: &str, keys: &BackendK
     Ok(Step {
         service: service.to_owned(),
         backend: Some(endpoint),
-        change,
+        action: change.map(Action::Change),
         said,
     })
 }
@@ -67,7 +67,7 @@ pub(super) fn remove(intent: &Intent, service: &str, text: &str) -> Result<Step,
     Ok(Step {
         service: service.to_owned(),
         backend: Some(backend.into()),
-        change,
+        action: change.map(Action::Change),
         said,
     })
 }
@@ -103,13 +103,40 @@ pub(super) fn set_weight(intent: &Intent, service: &str, text: &str, weight: u32
     })
 }
 
+pub(super) fn migrate(intent: &Intent, service: &str, [from, to]: [&str; 2], flows: bool) -> Result<Step, Refusal> {
+    let known = resolve::service(&intent.running, service)?;
+    let (from, to) = (resolve::backend(known, from)?, resolve::backend(known, to)?);
+    if from == to {
+        return Err(usage(format!(
+            "{} cannot give clients to itself: name two backends",
+            shown(from)
+        )));
+    }
+    if to.admin == Admin::Disabled {
+        return Err(usage(format!(
+            "{} is disabled and would lose them at once: activate it first",
+            shown(to)
+        )));
+    }
+    let said = format!("clients of {} belong to {} now", shown(from), shown(to));
+    Ok(Step {
+        action: Some(Action::Migrate(Migration {
+            service: service.to_owned(),
+            from: from.into(),
+            to: to.into(),
+            flows,
+        })),
+        ..unmodified(service, from, said)
+    })
+}
+
 fn modified(service: &str, backend: &Backend, modification: Modification, said: String) -> Step {
     Step {
-        change: Some(Change::ModifyBackend {
+        action: Some(Action::Change(Change::ModifyBackend {
             service: service.to_owned(),
             backend: backend.into(),
             modification,
-        }),
+        })),
         ..unmodified(service, backend, said)
     }
 }
@@ -118,7 +145,7 @@ fn unmodified(service: &str, backend: &Backend, said: String) -> Step {
     Step {
         service: service.to_owned(),
         backend: Some(backend.into()),
-        change: None,
+        action: None,
         said,
     }
 }

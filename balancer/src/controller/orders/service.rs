@@ -5,7 +5,7 @@ use super::{
         resolve::{self, usage},
         wording::counted,
     },
-    Step,
+    Action, Step,
 };
 use crate::{
     config::{self, Config, Service},
@@ -62,7 +62,7 @@ fn step(service: &str, change: Option<Change>, said: String) -> Step {
     Step {
         service: service.to_owned(),
         backend: None,
-        change,
+        action: change.map(Action::Change),
         said,
     }
 }

@@ -75,11 +75,11 @@ fn weighing(weight: u32) -> BackendKeys {
 
 /// Carries the order out as far as it concerns the configuration; whether there was anything to do.
 fn obey(intent: &mut Intent, order: &Order) -> Result<bool, Refusal> {
-    let change = step(intent, order)?.change;
-    if let Some(change) = &change {
+    let action = step(intent, order)?.action;
+    if let Some(Action::Change(change)) = &action {
         change.apply(&mut intent.running).unwrap();
     }
-    Ok(change.is_some())
+    Ok(action.is_some())
 }
 
 #[test]
@@ -133,10 +133,10 @@ fn an_order_changes_something_once() {
     ] {
         let mut intent = intent();
         let first = step(&intent, &order).unwrap();
-        assert_eq!((first.said.as_str(), first.change.is_some()), (said, true), "{order:?}");
+        assert_eq!((first.said.as_str(), first.action.is_some()), (said, true), "{order:?}");
         assert_eq!(obey(&mut intent, &order), Ok(true));
         let second = step(&intent, &order).unwrap();
-        assert_eq!((second.said.as_str(), second.change), (again, None), "{order:?}");
+        assert_eq!((second.said.as_str(), second.action), (again, None), "{order:?}");
     }
 }
 
@@ -175,7 +175,7 @@ fn a_backend_that_is_there_is_not_added_with_other_values() {
         );
     }
     for keys in [BackendKeys::default(), named("b1"), weighing(100)] {
-        assert_eq!(step(&intent, &add("10.0.0.11:80", keys)).unwrap().change, None);
+        assert_eq!(step(&intent, &add("10.0.0.11:80", keys)).unwrap().action, None);
     }
 }
 
@@ -290,5 +290,47 @@ fn a_service_that_is_not_valid_is_told_why() {
     ] {
         let refusal = step(&intent(), &add_service(name, &lines)).unwrap_err();
         assert_eq!((refusal.kind, refusal.message.as_str()), (RefusalKind::Usage, expected));
+    }
+}
+
+fn migrate(from: &str, to: &str) -> Order {
+    Order::Migrate {
+        service: web(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        flows: true,
+    }
+}
+
+#[test]
+fn clients_are_moved_between_two_backends_that_can_have_them() {
+    let mut intent = intent();
+    let step = step(&intent, &migrate("b2", "10.0.0.11")).unwrap();
+    assert_eq!(
+        step.said,
+        "clients of b2 (10.0.0.12:80) belong to b1 (10.0.0.11:80) now"
+    );
+    let [from, to] = [12, 11].map(|host| Endpoint {
+        address: [10, 0, 0, host].into(),
+        port: Some(80),
+    });
+    let expected = Migration {
+        service: web(),
+        from,
+        to,
+        flows: true,
+    };
+    assert_eq!(step.action, Some(Action::Migrate(expected)));
+
+    obey(&mut intent, &set_admin("b1", Admin::Disabled)).unwrap();
+    for (order, kind, expected) in [
+        (migrate("b2", "b1"), RefusalKind::Usage, "is disabled"),
+        (migrate("b2", "b2"), RefusalKind::Usage, "to itself"),
+        (migrate("b9", "b2"), RefusalKind::NotFound, "no backend b9"),
+        (migrate("b2", "b9"), RefusalKind::NotFound, "no backend b9"),
+    ] {
+        let refusal = super::step(&intent, &order).unwrap_err();
+        assert_eq!(refusal.kind, kind);
+        assert!(refusal.message.contains(expected), "{}", refusal.message);
     }
 }

@@ -171,8 +171,8 @@ mod tests {
         for (seconds, expected) in [
             (0, [7 * STEPS, 5]),
             (1, [7 * STEPS, 10]),
-            (19, [7 * STEPS, 100]),
-            (20, [7, 5]),
+            (18, [7 * STEPS, 95]),
+            (19, [7, 5]),
         ] {
             let now = began + SECOND * seconds;
             let found = weights(&mut slow_start, &after, now);

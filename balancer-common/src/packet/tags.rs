@@ -26,7 +26,7 @@ impl Tags {
         Some(Self {
             room: u64::from_le_bytes(*packet.view::<Room>(start + OFFSET)?),
             // The parser has seen to it that it is two at most: the mask is for the verifier, which wants a bound.
-            count: network.wrapping_sub(Ethernet::LEN) / Vlan::LEN & 3,
+            count: (network.wrapping_sub(Ethernet::LEN) / Vlan::LEN) & 3,
         })
     }
 

@@ -144,9 +144,8 @@ pub(super) fn tunnel_source_v6(text: &str) -> Result<Ipv6Addr, String> {
 }
 
 fn tunnel_source(text: &str) -> Result<IpAddr, String> {
-    let address = text
-        .parse()
-        .map_err(|_| "is not an IP address; write it like \"10.0.0.1\" or \"2001:db8::1\"".to_owned())?;
+    let mend = || "is not an IP address; write it like \"10.0.0.1\" or \"2001:db8::1\"".to_owned();
+    let address = text.parse().ok().ok_or_else(mend)?;
     host_address(address, "use an address of this host, or leave it out")
 }
 

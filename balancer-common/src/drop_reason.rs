@@ -1,46 +1,11 @@
 //! Why the data plane drops a packet: one flat list, each with its counter.
 
-/// Declares the reasons once: variant, metric label and explanation.
-macro_rules! drop_reasons {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $label:literal;)+) => {
-        /// Why a packet was dropped. The number is the index of the reason's counter.
-        #[repr(u32)]
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum DropReason {
-            $($(#[doc = $doc])+ $variant = $number,)+
-        }
+use crate::counted::counted;
 
-        impl DropReason {
-            /// Every reason, in the order of the numbers.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
+counted! {
+    /// Why a packet was dropped.
+    DropReason:
 
-            /// The reason with this number.
-            #[inline(always)]
-            pub const fn from_number(number: u32) -> Option<Self> {
-                match number {
-                    $($number => Some(Self::$variant),)+
-                    _ => None,
-                }
-            }
-
-            /// The name under which the reason is counted, in snake case.
-            pub const fn label(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $label,)+
-                }
-            }
-
-            /// What the reason means, for operators.
-            pub const fn description(self) -> &'static str {
-                match self {
-                    $(Self::$variant => concat!($($doc),+).trim_ascii(),)+
-                }
-            }
-        }
-    };
-}
-
-drop_reasons! {
     /// A packet for a service whose headers contradict each other or its length.
     Malformed = 0, "malformed";
     /// A fragment of a packet for a service.
@@ -71,29 +36,4 @@ drop_reasons! {
     Rejected = 13, "rejected";
     /// The flow or its client belongs to a backend that is suspended; the daemon has been told to wake it.
     Suspended = 14, "suspended";
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_indices_and_labels_are_unique_metric_values() {
-        for (index, reason) in DropReason::ALL.iter().enumerate() {
-            assert_eq!(*reason as usize, index);
-            assert_eq!(DropReason::from_number(*reason as u32), Some(*reason));
-            let label = reason.label();
-            assert!(
-                label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
-                "{label}"
-            );
-            assert_eq!(
-                DropReason::ALL.iter().filter(|other| other.label() == label).count(),
-                1,
-                "{label}"
-            );
-            assert!(!reason.description().is_empty());
-        }
-        assert_eq!(DropReason::from_number(DropReason::ALL.len() as u32), None);
-    }
 }

@@ -12,12 +12,15 @@
 pub mod abi;
 pub mod affinity;
 pub mod checksum;
+pub mod decapsulation;
+pub mod ecn;
 pub mod encapsulation;
 pub mod hash;
 pub mod packet;
 pub mod perfect_hash;
 pub mod rewrite;
 
+mod counted;
 mod drop_reason;
 
 pub use drop_reason::DropReason;

@@ -99,7 +99,7 @@ pub fn parse<P: Packet + ?Sized>(packet: &P) -> Result<Headers, Unparsed> {
 
 /// The type and the offset of what follows Ethernet header and VLAN tags in a frame for a single host.
 #[inline(always)]
-fn link<P: Packet + ?Sized>(packet: &P) -> Option<(EtherType, usize)> {
+pub fn link<P: Packet + ?Sized>(packet: &P) -> Option<(EtherType, usize)> {
     let ethernet = packet.view::<Ethernet>(0)?;
     // What was sent to a group of hosts is not to be forwarded by each of them (RFC 1812, 5.3.4).
     if ethernet.destination[0] & 1 != 0 {

@@ -21,7 +21,6 @@
 mod forward;
 mod inbound;
 mod maps;
-mod packet;
 mod reply;
 mod route;
 mod select;
@@ -39,6 +38,7 @@ use balancer_common::{
     abi::{EndpointKey, Explanation, Reason},
     packet::{Headers, Packet as _, Unparsed, parse},
 };
+use balancer_ebpf::packet;
 
 use crate::{
     packet::XdpPacket,

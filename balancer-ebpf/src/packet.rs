@@ -12,35 +12,47 @@ use balancer_common::packet::{Packet, Wire};
 const MAX_OFFSET: usize = 2_047;
 
 /// A frame that an XDP program was called for.
-pub(crate) struct XdpPacket<'a> {
+pub struct XdpPacket<'a> {
     context: &'a XdpContext,
 }
 
 impl<'a> XdpPacket<'a> {
+    /// The frame of this context.
     #[inline(always)]
-    pub(crate) const fn new(context: &'a XdpContext) -> Self {
+    pub const fn new(context: &'a XdpContext) -> Self {
         Self { context }
     }
 
     /// The context, for helpers that take it.
     #[inline(always)]
-    pub(crate) fn context(&self) -> *mut xdp_md {
+    pub fn context(&self) -> *mut xdp_md {
         self.context.ctx
     }
 
     /// Index of the interface that the frame came in by.
     #[inline(always)]
-    pub(crate) fn ingress(&self) -> u32 {
+    pub fn ingress(&self) -> u32 {
         self.context.ingress_ifindex() as u32
     }
 
     /// Makes room for so many bytes in front of the frame, whose content is not defined. `None` if there is none; the frame is
     /// then as it was.
     #[inline(always)]
-    pub(crate) fn grow_front(&mut self, bytes: u32) -> Option<()> {
+    pub fn grow_front(&mut self, bytes: u32) -> Option<()> {
+        self.adjust_front(-(bytes as i32))
+    }
+
+    /// Takes so many bytes off the front of the frame. `None` if it has not as many; it is then as it was.
+    #[inline(always)]
+    pub fn shrink_front(&mut self, bytes: u32) -> Option<()> {
+        self.adjust_front(bytes as i32)
+    }
+
+    #[inline(always)]
+    fn adjust_front(&mut self, bytes: i32) -> Option<()> {
         // SAFETY: the context is the one that the kernel called the program with, and `self`, which is borrowed
         // exclusively, hands out no view that would outlive this.
-        let answer = unsafe { bpf_xdp_adjust_head(self.context.ctx, -(bytes as i32)) };
+        let answer = unsafe { bpf_xdp_adjust_head(self.context.ctx, bytes) };
         (answer == 0).then_some(())
     }
 

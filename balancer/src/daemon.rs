@@ -84,7 +84,10 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
     let store = Store::open(&file.control.state)?;
     let intent = intent(file, &store);
     let config = intent.running.clone();
-    let interfaces = neighbors::interfaces().await?.named(&config.dataplane.interfaces)?;
+    let interfaces = neighbors::interfaces()
+        .await?
+        .named(&config.dataplane.interfaces)
+        .context("dataplane.interfaces")?;
     let dataplane = Dataplane::open(&config.dataplane)?;
     note_pin_path(&config)?;
 

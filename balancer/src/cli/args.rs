@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::client_address::ClientAddress;
+use super::{client_address::ClientAddress, decap::DecapArgs};
 
 mod backend;
 mod flows;
@@ -68,6 +68,10 @@ pub enum Command {
     Flows(FlowsCommand),
     /// Take the data plane off its interfaces. A daemon that runs ends.
     Detach(DetachArgs),
+    /// Take packets out of the tunnels of `ipip` and `gue` services. Runs on backends, in the foreground.
+    ///
+    /// It needs no daemon and no configuration. When it ends, packets in tunnels are not taken out any more.
+    Decap(DecapArgs),
 }
 
 /// Flags of `run`.
@@ -76,13 +80,20 @@ pub struct RunArgs {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "/etc/balancer/balancer.toml")]
     pub config: PathBuf,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Args)]
+pub struct LogArgs {
     /// What to log: a level (error, warn, info, debug, trace), or levels by module as in
     /// `info,balancer::health=debug`.
-    #[arg(long, value_name = "FILTER", env = "BALANCER_LOG", default_value = "info")]
-    pub log: String,
+    #[arg(long = "log", value_name = "FILTER", env = "BALANCER_LOG", default_value = "info")]
+    pub filter: String,
     /// How to write the log.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
+    #[arg(long = "log-format", value_enum, default_value_t = LogFormat::Text)]
+    pub format: LogFormat,
 }
 
 /// How the log is written.

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{
-    args::{Cli, Command, DetachArgs, LookupArgs, Output, PlanArgs, ServiceCommand},
+    args::{Cli, Command, DetachArgs, LogArgs, LogFormat, LookupArgs, Output, PlanArgs, ServiceCommand},
+    decap,
     failure::Failure,
     flows, orders, text,
 };
@@ -23,6 +24,7 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
     let socket = &cli.socket;
     match cli.command {
         Command::Run(args) => run(&args),
+        Command::Decap(args) => decap::execute(args),
         Command::Check(args) => check(&args.file),
         Command::Status(args) => match client::ask(socket, &Request::Status)? {
             Response::Status(status) => print(args.output, &status, text::status),
@@ -42,13 +44,17 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
 
 fn run(args: &super::args::RunArgs) -> Result<(), Failure> {
     let loaded = config::load(&args.config)?;
-    daemon::init_log(&args.log, args.log_format == super::args::LogFormat::Json)
-        .map_err(|error| Failure::Usage(format!("{error:#}")))?;
+    init_log(&args.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let path = std::path::absolute(&args.config)?;
     Ok(daemon::run(loaded.config, &path)?)
+}
+
+/// Begins to log.
+pub(super) fn init_log(args: &LogArgs) -> Result<(), Failure> {
+    daemon::init_log(&args.filter, args.format == LogFormat::Json).map_err(|error| Failure::Usage(format!("{error:#}")))
 }
 
 fn check(file: &Path) -> Result<(), Failure> {

@@ -25,6 +25,9 @@ pub enum Failure {
     /// The command was used in a way that cannot work.
     #[error("balancer: {0}")]
     Usage(String),
+    /// A host lacks what was looked for; the result has said what.
+    #[error("balancer: something is missing")]
+    Lacking,
     /// Anything else.
     #[error("balancer: {0:#}")]
     Other(#[from] anyhow::Error),
@@ -43,7 +46,9 @@ impl Failure {
                 RefusalKind::InvalidConfig => 3,
                 RefusalKind::Failed => 1,
             },
-            Self::Control(client::Error::Broken(_) | client::Error::Unreadable(_)) | Self::Other(_) => 1,
+            Self::Control(client::Error::Broken(_) | client::Error::Unreadable(_)) | Self::Lacking | Self::Other(_) => {
+                1
+            }
         };
         ExitCode::from(code)
     }

@@ -3,6 +3,7 @@
 mod args;
 mod client_address;
 mod commands;
+mod decap;
 mod failure;
 mod flows;
 mod orders;

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
+use anyhow::Context as _;
 use tokio::runtime::Handle;
 
 use super::{
@@ -47,7 +48,9 @@ impl Followers {
     /// The configured interfaces as the kernel describes them. Not to be called on the runtime's own threads.
     pub(super) fn interfaces(&self, config: &Config) -> anyhow::Result<Vec<Interface>> {
         let present = self.runtime.block_on(neighbors::interfaces())?;
-        present.named(&config.dataplane.interfaces)
+        present
+            .named(&config.dataplane.interfaces)
+            .context("dataplane.interfaces")
     }
 }
 

@@ -134,7 +134,12 @@ fn take_over(
     Ok(Some(mode))
 }
 
-fn attach_new(program: &mut Xdp, interface: &Interface, wanted: XdpMode) -> anyhow::Result<(XdpLink, AttachedMode)> {
+/// Attaches the program anew. It is taken off the interface when the link goes, unless that is pinned.
+pub(super) fn attach_new(
+    program: &mut Xdp,
+    interface: &Interface,
+    wanted: XdpMode,
+) -> anyhow::Result<(XdpLink, AttachedMode)> {
     let native = match wanted {
         XdpMode::Generic => Err(io::Error::from(io::ErrorKind::Unsupported)),
         XdpMode::Auto | XdpMode::Native => attach_in(program, interface, AyaMode::Driver),
@@ -172,7 +177,7 @@ fn is_unsupported(error: &io::Error) -> bool {
 fn explain(interface: &Interface, error: &io::Error) -> anyhow::Error {
     let name = &interface.name;
     if is_unsupported(error) {
-        return anyhow!("{name}: the driver has no native XDP: use dataplane.xdp_mode = \"auto\" or \"generic\"");
+        return anyhow!("{name}: the driver has no native XDP: use auto or generic as the XDP mode");
     }
     match (error.raw_os_error(), interface.xdp) {
         (Some(libc::EBUSY), Some(XdpProgram { id, .. })) => anyhow!(
@@ -180,7 +185,7 @@ fn explain(interface: &Interface, error: &io::Error) -> anyhow::Error {
         ),
         (Some(libc::ERANGE | libc::EMSGSIZE), _) => {
             anyhow!(
-                "{name}: the MTU is too large for native XDP on this driver: lower it, or use xdp_mode = \"generic\""
+                "{name}: the MTU is too large for native XDP on this driver: lower it, or use generic as the XDP mode"
             )
         }
         _ => anyhow!("{name}: cannot attach the XDP program: {error}"),

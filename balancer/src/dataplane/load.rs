@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{MapError, MapInfo},
@@ -29,9 +29,7 @@ pub(super) const EXPLAIN: &str = "explain";
 
 /// Loads maps and programs. Nothing is attached.
 pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
-    if !Path::new(KERNEL_BTF).exists() {
-        bail!("this kernel has no BTF ({KERNEL_BTF} is missing): use one built with CONFIG_DEBUG_INFO_BTF=y");
-    }
+    require_btf()?;
     check_sizes(pins, capacity)?;
 
     let geometry = capacity.endpoints();
@@ -57,6 +55,15 @@ pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
         program(&mut ebpf, name)?.load().map_err(explain_program_error)?;
     }
     Ok(ebpf)
+}
+
+/// Sees to it that the kernel has type information of itself.
+pub(super) fn require_btf() -> anyhow::Result<()> {
+    ensure!(
+        Path::new(KERNEL_BTF).exists(),
+        "this kernel has no BTF ({KERNEL_BTF} is missing): use one built with CONFIG_DEBUG_INFO_BTF=y"
+    );
+    Ok(())
 }
 
 /// One of the object's programs.
@@ -96,7 +103,7 @@ fn check_sizes(pins: &Pins, capacity: Capacity) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn explain_load_error(error: EbpfError) -> anyhow::Error {
+pub(super) fn explain_load_error(error: EbpfError) -> anyhow::Error {
     let io_error = match &error {
         EbpfError::MapError(MapError::CreateError { io_error, .. }) => Some(io_error),
         EbpfError::MapError(MapError::SyscallError(error)) => Some(&error.io_error),
@@ -111,7 +118,7 @@ fn explain_load_error(error: EbpfError) -> anyhow::Error {
     }
 }
 
-fn explain_program_error(error: ProgramError) -> anyhow::Error {
+pub(super) fn explain_program_error(error: ProgramError) -> anyhow::Error {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             tracing::debug!("verifier log: {verifier_log}");

@@ -4,6 +4,7 @@ mod apply;
 mod attach;
 mod clock;
 mod counters;
+mod decap;
 mod explain;
 mod flows;
 mod load;
@@ -24,6 +25,7 @@ use balancer_common::abi::{NeighborRequest, WakeRequest};
 
 pub use attach::Attachment;
 pub use clock::TimerTick;
+pub use decap::{Decapsulator, FateCounts, counts_on};
 pub use flows::{FlowCounts, Swept};
 pub use maps::Capacity;
 pub use packet_log::PacketLog;

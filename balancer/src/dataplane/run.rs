@@ -1,9 +1,9 @@
 //! Running the programs on made-up packets (`BPF_PROG_TEST_RUN`).
 
 use anyhow::Context as _;
-use aya::programs::{TestRun as _, TestRunOptions};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 
-use super::{Dataplane, load};
+use super::{Dataplane, Decapsulator, load};
 
 /// Room for what a program may put in front of a packet.
 const HEADROOM: usize = 256;
@@ -46,21 +46,31 @@ impl Dataplane {
 
     /// Runs one of the programs on a packet.
     pub(super) fn test_run(&self, program: &str, packet: &[u8], context: Option<&[u8]>) -> anyhow::Result<Outcome> {
-        let mut output = vec![0; packet.len() + HEADROOM];
-        let result = load::loaded(&self.ebpf, program)?
-            .test_run(TestRunOptions {
-                data_in: Some(packet),
-                data_out: Some(&mut output),
-                ctx_in: context,
-                ..TestRunOptions::default()
-            })
-            .with_context(|| format!("cannot run the program {program} on a packet"))?;
-        output.truncate(result.data_size_out as usize);
-        Ok(Outcome {
-            action: result.return_value,
-            packet: output,
-        })
+        test_run(load::loaded(&self.ebpf, program)?, packet, context)
+            .with_context(|| format!("cannot run the program {program} on a packet"))
     }
+}
+
+impl Decapsulator {
+    /// Runs the program on a packet, as the kernel would.
+    pub fn run(&self, packet: &[u8]) -> anyhow::Result<Outcome> {
+        test_run(self.program()?, packet, None)
+    }
+}
+
+fn test_run(program: &Xdp, packet: &[u8], context: Option<&[u8]>) -> anyhow::Result<Outcome> {
+    let mut output = vec![0; packet.len() + HEADROOM];
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(packet),
+        data_out: Some(&mut output),
+        ctx_in: context,
+        ..TestRunOptions::default()
+    })?;
+    output.truncate(result.data_size_out as usize);
+    Ok(Outcome {
+        action: result.return_value,
+        packet: output,
+    })
 }
 
 impl Context {

@@ -21,6 +21,8 @@ pub struct Interface {
     pub mtu: u32,
     /// The XDP program that runs on it.
     pub xdp: Option<XdpProgram>,
+    /// Whether packets that come in by it have been taken out of others.
+    pub tunnel: bool,
 }
 
 /// An XDP program on an interface.
@@ -63,15 +65,29 @@ impl Interfaces {
     ///
     /// If there is none of one of the names.
     pub fn named(&self, names: &[String]) -> anyhow::Result<Vec<Interface>> {
-        let find = |name: &String| {
-            self.by_name(name).cloned().with_context(|| {
-                format!(
-                    "dataplane.interfaces: there is no interface {name}; there are {}",
-                    self.names().join(", ")
-                )
-            })
-        };
-        names.iter().map(find).collect()
+        names.iter().map(|name| self.require(name).cloned()).collect()
+    }
+
+    /// The interface with this name.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn require(&self, name: &str) -> anyhow::Result<&Interface> {
+        self.by_name(name)
+            .with_context(|| format!("there is no interface {name}; there are {}", self.names().join(", ")))
+    }
+
+    /// Those where tunnels end, and that are up.
+    pub fn tunnels(&self) -> impl Iterator<Item = &Interface> {
+        self.0.values().filter(|interface| interface.tunnel && interface.up)
+    }
+
+    /// All, in the order of their names.
+    pub fn into_vec(self) -> Vec<Interface> {
+        let mut interfaces: Vec<_> = self.0.into_values().collect();
+        interfaces.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        interfaces
     }
 
     /// The names of all, in alphabetical order.
@@ -117,7 +133,26 @@ mod tests {
             up: true,
             mtu: 1_500,
             xdp: None,
+            tunnel: false,
         }
+    }
+
+    #[test]
+    fn tunnels_are_told_apart_while_they_are_up() {
+        let tunnel = Interface {
+            index: 3,
+            name: "tunl0".to_owned(),
+            mac: None,
+            tunnel: true,
+            ..eth0()
+        };
+        let idle = Interface {
+            index: 4,
+            up: false,
+            ..tunnel.clone()
+        };
+        let interfaces: Interfaces = [idle, tunnel.clone(), eth0()].into_iter().collect();
+        assert_eq!(interfaces.tunnels().collect::<Vec<_>>(), [&tunnel]);
     }
 
     #[test]

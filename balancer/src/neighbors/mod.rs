@@ -91,6 +91,23 @@ impl Neighbors {
     }
 }
 
+/// An address of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Index of the interface that has it.
+    pub interface: u32,
+    /// Bits of it that say which network it is in.
+    pub prefix_length: u8,
+}
+
+/// Asks the kernel for the addresses of this host, in the network namespace of the calling thread.
+pub async fn addresses() -> anyhow::Result<Vec<HostAddress>> {
+    let kernel = Kernel::connect().context("cannot open a netlink socket")?;
+    kernel.addresses().await
+}
+
 /// Asks the kernel for the network interfaces, in the network namespace of the calling thread.
 pub async fn interfaces() -> anyhow::Result<Interfaces> {
     let kernel = Kernel::connect().context("cannot open a netlink socket")?;

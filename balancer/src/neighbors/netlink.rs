@@ -13,6 +13,7 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, fu
 use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
     link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp, XdpAttached},
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -27,7 +28,7 @@ use rustix::io::Errno;
 use tokio::task::JoinSet;
 
 use super::{
-    AttachedMode, Interface, Interfaces, XdpProgram,
+    AttachedMode, HostAddress, Interface, Interfaces, XdpProgram,
     resolve::Route,
     table::{Entry, Neighbor, Resolution},
 };
@@ -82,6 +83,16 @@ impl Kernel {
             .await
             .map(Interfaces::from_iter)
             .context("cannot list the network interfaces")
+    }
+
+    /// Asks for every address of this host.
+    pub(super) async fn addresses(&self) -> anyhow::Result<Vec<HostAddress>> {
+        let addresses = self.handle.address().get().execute();
+        addresses
+            .try_filter_map(|message| future::ok(address(&message)))
+            .try_collect()
+            .await
+            .context("cannot list the addresses")
     }
 
     /// Asks for every neighbour of either family.
@@ -221,6 +232,10 @@ fn interface(message: &LinkMessage) -> Option<Interface> {
         up: message.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
         mtu: 0,
         xdp: None,
+        tunnel: matches!(
+            message.header.link_layer_type,
+            LinkLayerType::Tunnel | LinkLayerType::Tunnel6 | LinkLayerType::Sit
+        ),
     };
     for attribute in &message.attributes {
         match attribute {
@@ -232,6 +247,26 @@ fn interface(message: &LinkMessage) -> Option<Interface> {
         }
     }
     Some(interface)
+}
+
+/// An address of this host. Where an IPv4 link leads to one peer, the address proper is the local one.
+fn address(message: &AddressMessage) -> Option<HostAddress> {
+    let find = |pick: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(pick);
+    let local = find(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let any = || {
+        find(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    };
+    Some(HostAddress {
+        address: local.or_else(any)?,
+        interface: message.header.index,
+        prefix_length: message.header.prefix_len,
+    })
 }
 
 /// The one program of an interface. An interface with several is not described by one mode, and not the balancer's.

@@ -223,6 +223,7 @@ mod tests {
     fn interfaces() -> Interfaces {
         let interface = |index, name: &str, mac, up| Interface {
             xdp: None,
+            tunnel: false,
             index,
             name: name.to_owned(),
             mac,

@@ -3,6 +3,7 @@
 mod affinity;
 mod cases;
 mod clients;
+mod decap;
 mod drops;
 mod dsr;
 mod explanations;

@@ -1,5 +1,7 @@
 //! The frame in the driver's memory.
 
+use core::ptr;
+
 use aya_ebpf::{
     bindings::xdp_md,
     helpers::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len},
@@ -62,15 +64,41 @@ impl<'a> XdpPacket<'a> {
         if offset > MAX_OFFSET {
             return None;
         }
-        let start = self.context.data() + offset;
-        (start + length <= self.context.data_end()).then_some(start)
+        let start = self.begin() + offset;
+        (start + length <= self.end()).then_some(start)
     }
+
+    /// Address of the frame's first byte.
+    #[inline(always)]
+    fn begin(&self) -> usize {
+        load(&self.fields().data)
+    }
+
+    /// Address behind the last byte of the frame's linear part.
+    #[inline(always)]
+    fn end(&self) -> usize {
+        load(&self.fields().data_end)
+    }
+
+    #[inline(always)]
+    fn fields(&self) -> &xdp_md {
+        // SAFETY: the context is the one that the kernel called the program with.
+        unsafe { &*self.context.ctx }
+    }
+}
+
+/// Loads an address from the context, each time anew: where the compiler merges what it has loaded on two ways, it widens
+/// the result by an instruction that the verifier takes for arithmetic, after which it knows the address no more.
+#[inline(always)]
+fn load(field: &u32) -> usize {
+    // SAFETY: the field is there to be read.
+    unsafe { ptr::from_ref(field).read_volatile() as usize }
 }
 
 impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn has(&self, length: usize) -> bool {
-        self.context.data() + length <= self.context.data_end()
+        self.begin() + length <= self.end()
             // SAFETY: the context is the one that the kernel called the program with.
             || length as u64 <= unsafe { bpf_xdp_get_buff_len(self.context.ctx) }
     }

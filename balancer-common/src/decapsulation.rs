@@ -86,16 +86,17 @@ fn find_in_ipv4<P: Packet + ?Sized>(packet: &P, network: usize) -> Result<Option
         payload: network + Ipv4Hdr::LEN,
         end: network + length,
     };
-    // More fragments to come (1 bit), offset (13 bits).
-    let fragment = u16::from_be_bytes(header.frags) & 0x3fff;
-    let is_first = fragment & 0x1fff == 0;
+    // The flags (3 bits), of which the last says that more fragments come, then the offset (13).
+    let fragment = u16::from_be_bytes(header.frags);
+    let is_first = fragment << 3 == 0;
+    let is_fragment = fragment & 0x3fff != 0;
     if header.vihl != VERSION_AND_LENGTH || !carrier.is_tunnel(packet, is_first) {
         return Ok(None);
     }
     if length < Ipv4Hdr::LEN || !packet.has(carrier.end) || !is_intact(header) {
         return Err(Fate::MalformedOuter);
     }
-    if fragment != 0 {
+    if is_fragment {
         return Err(Fate::Fragment);
     }
     carrier.content(packet).map(Some)

@@ -36,9 +36,10 @@ static FATES: PerCpuArray<u64, { Fate::ALL.len() }> = PerCpuArray::new();
 #[btf_map]
 static SOURCES: LpmTrie<[u8; 16], u8, 1> = LpmTrie::new();
 
-/// Whether it matters where packets come from.
+/// Zero if it does not matter where packets come from. It begins as what no other constant is, with which the linker would
+/// merge it.
 #[unsafe(no_mangle)]
-static RESTRICTED: Global<u8> = Global::new(1);
+static RESTRICTED: Global<u32> = Global::new(0x5e57_0001);
 
 /// Takes packets of the interface that it is attached to out of tunnels. What is in no tunnel passes as it is.
 #[xdp(frags)]

@@ -178,7 +178,7 @@ fn intent(file: Config, store: &Store) -> Intent {
 }
 
 /// Tells the service manager, if there is one.
-fn notify(states: &[NotifyState<'_>]) {
+pub(crate) fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("the service manager could not be told: {error}");
     }

@@ -16,7 +16,7 @@ use crate::{
     config::XdpMode,
     decap::{
         self, Options, Status,
-        check::{Finding, Level, Question, Way, findings},
+        check::{Delivery, Finding, Level, Question, findings},
     },
 };
 
@@ -62,7 +62,7 @@ enum DecapCommand {
         interface: String,
         /// How the service forwards packets.
         #[arg(long, value_enum)]
-        forwarding: Option<Way>,
+        forwarding: Option<Delivery>,
         #[command(flatten)]
         output: OutputArgs,
     },
@@ -88,7 +88,7 @@ pub(super) fn execute(args: DecapArgs) -> Result<(), Failure> {
             let question = Question {
                 vip,
                 interface,
-                way: forwarding,
+                delivery: forwarding,
             };
             let facts = runtime.block_on(decap::facts(&question))?;
             let findings = findings(&question, &facts);

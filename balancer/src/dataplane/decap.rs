@@ -80,7 +80,7 @@ impl Decapsulator {
 fn load(allowed: &[IpNet]) -> anyhow::Result<Ebpf> {
     require_btf()?;
     let mut ebpf = EbpfLoader::new()
-        .override_global("RESTRICTED", &u8::from(!allowed.is_empty()), true)
+        .override_global("RESTRICTED", &u32::from(!allowed.is_empty()), true)
         .map_max_entries("SOURCES", u32::try_from(allowed.len().max(1))?)
         .load(OBJECT)
         .map_err(explain_load_error)?;

@@ -10,7 +10,7 @@ use crate::neighbors::AttachedMode;
 
 /// How packets reach this backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Way {
+pub enum Delivery {
     /// By their link-layer address alone.
     Dsr,
     /// Inside an IP packet.
@@ -27,7 +27,7 @@ pub struct Question {
     /// The interface that packets come in by.
     pub interface: String,
     /// How they come; `None` if that is not known.
-    pub way: Option<Way>,
+    pub delivery: Option<Delivery>,
 }
 
 /// An interface that has the VIP.
@@ -213,10 +213,10 @@ fn rp_filter(question: &Question, facts: &Facts) -> Finding {
 
 fn tunnel(question: &Question, facts: &Facts) -> Vec<Finding> {
     let interface = &question.interface;
-    let encapsulation = match question.way {
-        Some(Way::Dsr) => return Vec::new(),
-        Some(Way::Ipip) => Some(Encapsulation::Ipip),
-        Some(Way::Gue) => Some(Encapsulation::Gue),
+    let encapsulation = match question.delivery {
+        Some(Delivery::Dsr) => return Vec::new(),
+        Some(Delivery::Ipip) => Some(Encapsulation::Ipip),
+        Some(Delivery::Gue) => Some(Encapsulation::Gue),
         None => None,
     };
     let run = format!("balancer decap --interface {interface} --allow BALANCER");

@@ -4,8 +4,6 @@
 pub mod check;
 mod host;
 
-use std::io;
-
 use anyhow::Context as _;
 use ipnet::IpNet;
 use sd_notify::NotifyState;
@@ -16,6 +14,7 @@ pub use host::facts;
 
 use crate::{
     config::XdpMode,
+    daemon::notify,
     dataplane::{Decapsulator, FateCounts, counts_on},
     neighbors::{self, AttachedMode},
 };
@@ -46,12 +45,12 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     for attachment in decapsulator.attachments() {
         tracing::info!(interface = attachment.interface, mode = ?attachment.mode, "taking packets out of tunnels");
     }
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
     for (fate, count) in decapsulator.counts()? {
         if count > 0 {
             tracing::info!(packets = count, "{}: {}", fate.label(), fate.description());
@@ -59,14 +58,6 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     }
     tracing::info!("stopped; packets in tunnels are not taken out any more");
     Ok(())
-}
-
-/// Tells the service manager, if there is one.
-fn tell(states: &[NotifyState<'_>]) {
-    let told: io::Result<()> = sd_notify::notify(states);
-    if let Err(error) = told {
-        tracing::warn!("the service manager could not be told: {error}");
-    }
 }
 
 /// An interface where packets are taken out of tunnels.

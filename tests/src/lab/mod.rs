@@ -2,6 +2,8 @@
 
 mod balancer;
 mod body;
+mod decap;
+mod direct;
 mod farm;
 mod http;
 mod load;
@@ -18,6 +20,7 @@ mod xdp;
 
 pub use balancer::{Balancer, Settings};
 pub use body::{Checksum, Sequence};
+pub use decap::Decap;
 pub use farm::Farm;
 pub use http::{Connection, Reply, get, get_from, put};
 pub use load::requests_during;

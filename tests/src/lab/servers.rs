@@ -25,7 +25,9 @@ pub struct HttpServer {
 impl HttpServer {
     /// Starts a server named `name` that listens at `port` of both IP versions, and waits until it answers at `address`.
     pub fn start(host: &Namespace, name: &str, address: IpAddr, port: u16, log: &Path) -> Self {
-        let mut process = Process::start(&mut lab_server(host, name, "http", port), log);
+        // At every address, so that a VIP on a loopback interface is served too.
+        let anywhere = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        let mut process = Process::start(&mut lab_server(host, name, "http", anywhere), log);
         let own = SocketAddr::new(address, port);
         eventually("the HTTP server answers", || {
             let ended = process.try_wait();
@@ -63,10 +65,24 @@ pub struct UdpServer {
 impl UdpServer {
     /// Starts a server named `name` that listens at `port` of both IP versions, and waits until it answers at `address`.
     pub fn start(host: &Namespace, name: &str, address: IpAddr, port: u16, log: &Path) -> Self {
-        let process = Process::start(&mut lab_server(host, name, "udp", port), log);
-        let socket = host.enter(|| UdpSocket::bind(SocketAddr::new(address, 0)));
+        let anywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        Self::wait(
+            host,
+            lab_server(host, name, "udp", SocketAddr::new(anywhere, port)),
+            SocketAddr::new(address, port),
+            log,
+        )
+    }
+
+    /// The same for a server that listens at `address` alone, and so answers from there whatever else the host is called.
+    pub fn start_at(host: &Namespace, name: &str, address: SocketAddr, log: &Path) -> Self {
+        Self::wait(host, lab_server(host, name, "udp", address), address, log)
+    }
+
+    fn wait(host: &Namespace, mut command: Command, own: SocketAddr, log: &Path) -> Self {
+        let process = Process::start(&mut command, log);
+        let socket = host.enter(|| UdpSocket::bind(SocketAddr::new(own.ip(), 0)));
         let socket = socket.expect("a port is free");
-        let own = SocketAddr::new(address, port);
         // A connected socket is told when nobody listens yet.
         socket.connect(own).expect("a host can reach itself");
         eventually("the UDP server answers", || {
@@ -77,9 +93,7 @@ impl UdpServer {
     }
 }
 
-/// Servers listen at every address, so that a VIP on a loopback interface is served too.
-fn lab_server(host: &Namespace, name: &str, kind: &str, port: u16) -> Command {
-    let listen = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+fn lab_server(host: &Namespace, name: &str, kind: &str, listen: SocketAddr) -> Command {
     let mut command = host.command(program("lab-server"));
     command.args([kind, "--name", name, "--listen", &listen.to_string()]);
     command

@@ -41,6 +41,13 @@ impl Service {
         Self::new(name, "udp", vip, ports)
     }
 
+    /// With this way of forwarding.
+    #[must_use]
+    pub fn forwarding(mut self, forwarding: &str) -> Self {
+        self.head.push_str(&format!("forwarding = \"{forwarding}\"\n"));
+        self
+    }
+
     /// With the first `count` backends of the network, by their names. No port keeps the client's.
     #[must_use]
     pub fn backends(mut self, count: u8, port: impl Into<Option<u16>>) -> Self {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Namespace, PassProgram, ping};
 
 /// The router's IPv6 address beside the balancer host, where there is a router.
-const ROUTER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 0xfe);
+pub(super) const ROUTER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 0xfe);
 
 /// How the balancer is connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,8 +26,8 @@ pub struct Network {
     pub backends: Vec<Namespace>,
     /// Interfaces of the balancer host, the clients' side first.
     pub interfaces: Vec<&'static str>,
-    // Dropped last: hosts hang on them.
-    _infrastructure: Vec<Namespace>,
+    /// What the hosts hang on: the switch that backends are plugged into, then other routers. Dropped last.
+    pub(super) infrastructure: Vec<Namespace>,
     _programs: Vec<PassProgram>,
 }
 
@@ -107,7 +107,7 @@ impl Network {
             balancer,
             backends,
             interfaces: vec!["eth0", "eth1"],
-            _infrastructure: vec![switch],
+            infrastructure: vec![switch],
             _programs: Vec::new(),
         }
     }
@@ -144,7 +144,7 @@ impl Network {
             balancer,
             backends,
             interfaces: vec!["eth0"],
-            _infrastructure: vec![switch, router],
+            infrastructure: vec![switch, router],
             _programs: vec![other_end],
         }
     }

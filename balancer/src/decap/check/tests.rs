@@ -3,11 +3,11 @@ use super::*;
 const V4: &str = "192.0.2.10";
 const V6: &str = "2001:db8::10";
 
-fn question(vip: &str, way: Option<Way>) -> Question {
+fn question(vip: &str, delivery: Option<Delivery>) -> Question {
     Question {
         vip: vip.parse().unwrap(),
         interface: "eth0".to_owned(),
-        way,
+        delivery,
     }
 }
 
@@ -50,11 +50,11 @@ fn mends(question: &Question, facts: &Facts) -> Vec<String> {
 #[test]
 fn a_host_that_is_ready_lacks_nothing() {
     for (vip, prefix_length) in [(V4, 32), (V6, 128)] {
-        for way in [None, Some(Way::Dsr), Some(Way::Ipip), Some(Way::Gue)] {
+        for delivery in [None, Some(Delivery::Dsr), Some(Delivery::Ipip), Some(Delivery::Gue)] {
             assert_eq!(
-                mends(&question(vip, way), &ready(prefix_length)),
+                mends(&question(vip, delivery), &ready(prefix_length)),
                 Vec::<String>::new(),
-                "{vip} {way:?}"
+                "{vip} {delivery:?}"
             );
         }
     }
@@ -104,7 +104,7 @@ fn each_lack_has_its_mend() {
     for (case, change, mend) in cases {
         let mut facts = ready(32);
         change(&mut facts);
-        assert_eq!(mends(&question(V4, Some(Way::Gue)), &facts), [mend], "{case}");
+        assert_eq!(mends(&question(V4, Some(Delivery::Gue)), &facts), [mend], "{case}");
     }
 }
 
@@ -141,10 +141,10 @@ fn dsr_needs_no_end_of_a_tunnel() {
         decapsulation: Decapsulation::Absent,
         ..ready(32)
     };
-    assert!(mends(&question(V4, Some(Way::Dsr)), &facts).is_empty());
+    assert!(mends(&question(V4, Some(Delivery::Dsr)), &facts).is_empty());
     // Whether there is one cannot be told without knowing how packets come.
     assert!(mends(&question(V4, None), &facts).is_empty());
-    assert_eq!(mends(&question(V4, Some(Way::Ipip)), &facts).len(), 1);
+    assert_eq!(mends(&question(V4, Some(Delivery::Ipip)), &facts).len(), 1);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_tunnel_interface_of_the_kernel_will_do() {
         tunnels: vec!["tunl0".to_owned()],
         ..ready(32)
     };
-    assert!(mends(&question(V4, Some(Way::Ipip)), &facts).is_empty());
+    assert!(mends(&question(V4, Some(Delivery::Ipip)), &facts).is_empty());
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn strict_filtering_by_the_way_back_is_worth_a_note() {
         rp_filter: both(1),
         ..ready(32)
     };
-    let findings = findings(&question(V4, Some(Way::Dsr)), &facts);
+    let findings = findings(&question(V4, Some(Delivery::Dsr)), &facts);
     let notes: Vec<_> = findings.iter().filter(|finding| finding.level == Level::Note).collect();
     assert_eq!(notes.len(), 1, "{findings:?}");
     assert_eq!(

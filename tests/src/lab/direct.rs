@@ -1,0 +1,33 @@
+//! Networks whose backends answer clients directly.
+
+use super::{Network, topology::ROUTER6};
+
+/// The router's IPv4 address beside the balancer host.
+const ROUTER: &str = "10.2.0.254";
+
+impl Network {
+    /// Has the backends of a network with one arm answer by the router: gives them the VIPs, which they keep to
+    /// themselves, and the router as their gateway.
+    pub fn answer_directly(&self) {
+        for host in &self.backends {
+            host.sysctl("net.ipv4.conf.all.arp_ignore", "1");
+            host.sysctl("net.ipv4.conf.all.arp_announce", "2");
+            host.ip(&format!("address add {}/32 dev lo", Self::VIP));
+            host.ip(&format!("address add {}/128 dev lo", Self::VIP6));
+            host.ip(&format!("route replace default via {ROUTER}"));
+            host.ip(&format!("-6 route replace default via {ROUTER6}"));
+        }
+    }
+
+    /// Lets IP packets of so many bytes pass between the balancer and the backends of a network with one arm.
+    pub fn widen(&self, mtu: u32) {
+        let switch = &self.infrastructure[0];
+        let ports = (0..self.count()).map(|number| format!("backend{number}"));
+        for port in ports.chain(["balancer".to_owned(), "bridge".to_owned()]) {
+            switch.ip(&format!("link set {port} mtu {mtu}"));
+        }
+        for host in self.backends.iter().chain([&self.balancer]) {
+            host.ip(&format!("link set eth0 mtu {mtu}"));
+        }
+    }
+}

@@ -22,13 +22,14 @@ counted! {
     NoNeighbor = 6, "no_neighbor";
     /// A reply that the host may not forward: IP forwarding is switched off on the interface it came in by.
     ForwardingDisabled = 7, "forwarding_disabled";
-    /// A packet that is larger than the MTU of the way: a reply to a client, or a packet for a backend inside the tunnel.
+    /// A packet that is larger than the MTU of the way: a reply to a client, or a packet for a backend that a tunnel or a
+    /// longer IP header makes so.
     TooBig = 8, "too_big";
     /// A packet that the host's routing refuses with blackhole, unreachable or prohibit.
     RouteRefused = 9, "route_refused";
     /// The data plane met a state that the daemon should never leave it in.
     Internal = 10, "internal";
-    /// A packet in front of which the network driver leaves no room for the headers of a tunnel.
+    /// A packet in front of which the network driver leaves no room for a longer header or those of a tunnel.
     NoHeadroom = 11, "no_headroom";
     /// The flow or its client belongs to a backend that is down, and the service has such clients dropped.
     BackendDown = 12, "backend_down";
@@ -36,4 +37,9 @@ counted! {
     Rejected = 13, "rejected";
     /// The flow or its client belongs to a backend that is suspended; the daemon has been told to wake it.
     Suspended = 14, "suspended";
+    /// No source address and port was free for a new flow under full NAT: it takes more source addresses.
+    PortsExhausted = 15, "ports_exhausted";
+    /// A packet that cannot go from one IP version to the other: it has IPv4 options or IPv6 extension headers, or it is a
+    /// UDP datagram without a checksum, which IPv6 asks for.
+    Untranslatable = 16, "untranslatable";
 }

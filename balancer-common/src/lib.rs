@@ -19,6 +19,8 @@ pub mod hash;
 pub mod packet;
 pub mod perfect_hash;
 pub mod rewrite;
+pub mod source_port;
+pub mod translate;
 
 mod counted;
 mod drop_reason;

@@ -4,6 +4,7 @@
 
 #![no_std]
 #![no_main]
+#![expect(clippy::cast_possible_wrap, reason = "a packet's length fits into 31 bits")]
 #![expect(
     clippy::needless_pass_by_value,
     reason = "the entry point's signature is that of the macro"
@@ -21,6 +22,7 @@ use aya_ebpf::{
 use balancer_common::{
     abi::Address,
     decapsulation::{Fate, find},
+    translate::Resize as _,
 };
 use balancer_ebpf::packet::XdpPacket;
 
@@ -66,7 +68,9 @@ fn take_out(packet: &mut XdpPacket<'_>) -> Result<Option<Fate>, Fate> {
         return Err(Fate::SourceNotAllowed);
     }
     let opened = tunnelled.open(packet)?;
-    packet.shrink_front(opened.excess()).ok_or(Fate::MalformedOuter)?;
+    packet
+        .grow_front(-(opened.excess() as i32))
+        .ok_or(Fate::MalformedOuter)?;
     opened.address(packet).ok_or(Fate::MalformedOuter).map(Some)
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
     if !backend.next_hop.is_known() {
         return Err(DropReason::NoNextHop);
     }
-    forward::prepare(packet, headers, &key, record, backend)?;
+    forward::prepare(packet, headers, &key, record, selection.index, backend)?;
 
     remember(&key, headers, &selection, backend.incarnation);
     count(headers, service, selection.index, selection.begins_flow);

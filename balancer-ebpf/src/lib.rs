@@ -2,9 +2,8 @@
 
 #![no_std]
 #![expect(
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    reason = "helpers speak C's int and long where the values are of 32 bits"
+    clippy::cast_possible_truncation,
+    reason = "the helper gives the width of a C long to an index of 32 bits"
 )]
 
 pub mod packet;

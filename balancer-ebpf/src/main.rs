@@ -21,10 +21,12 @@
 mod forward;
 mod inbound;
 mod maps;
+mod outcome;
 mod reply;
 mod route;
 mod select;
 mod service;
+mod source;
 
 use aya_ebpf::{
     bindings::{xdp_action, xdp_md},
@@ -69,7 +71,11 @@ fn balancer(context: XdpContext) -> u32 {
     if let Some(service) = service::of_destination(&headers) {
         to_backend(context.ctx, &raw const headers, service)
     } else if let Some(backend) = service::backend_of_source(&headers) {
-        to_client(context.ctx, &raw const headers, backend)
+        if service::may_be_mapped(backend) {
+            to_client_of_mapping(context.ctx, &raw const headers, backend)
+        } else {
+            to_client(context.ctx, &raw const headers, backend)
+        }
     } else {
         xdp_action::XDP_PASS
     }
@@ -142,6 +148,20 @@ extern "C" fn to_client(context: *mut xdp_md, headers: *const Headers, backend: 
         &context,
         reply::forward(&mut XdpPacket::new(&context), headers, backend),
     )
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn to_client_of_mapping(context: *mut xdp_md, headers: *const Headers, backend: u32) -> u32 {
+    let context = XdpContext::new(context);
+    // SAFETY: as in `to_backend`.
+    let Some(headers) = (unsafe { headers.as_ref() }) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    match reply::full_nat::forward(&mut XdpPacket::new(&context), headers) {
+        Some(decision) => act(&context, decision),
+        None => to_client(context.ctx, &raw const *headers, backend),
+    }
 }
 
 /// The XDP action for what was decided. Every drop is counted here and nowhere else.

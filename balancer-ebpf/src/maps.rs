@@ -1,5 +1,7 @@
 //! Every map of the data plane, private to this module, behind functions that say what is asked of it.
 
+mod mappings;
+
 use core::arch::asm;
 
 use aya_ebpf::{
@@ -19,6 +21,8 @@ use balancer_common::{
     affinity::Lifetimes,
     perfect_hash::{self, Geometry},
 };
+
+pub(crate) use mappings::{Passage, add_mapping, mapping, passage, remember_source, source, source_pool, take_over};
 
 // The sizes below are placeholders: the loader sets those that the configuration asks for.
 

@@ -7,7 +7,10 @@ use aya_ebpf::{
     helpers::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len},
     programs::XdpContext,
 };
-use balancer_common::packet::{Packet, Wire};
+use balancer_common::{
+    packet::{Packet, Wire},
+    translate::Resize,
+};
 
 /// Furthest offset at which a header is looked for. Two VLAN tags, the longest IPv4 header and the options of a TCP header
 /// end far below; the verifier wants a bound for offsets that come from the packet.
@@ -35,27 +38,6 @@ impl<'a> XdpPacket<'a> {
     #[inline(always)]
     pub fn ingress(&self) -> u32 {
         self.context.ingress_ifindex() as u32
-    }
-
-    /// Makes room for so many bytes in front of the frame, whose content is not defined. `None` if there is none; the frame is
-    /// then as it was.
-    #[inline(always)]
-    pub fn grow_front(&mut self, bytes: u32) -> Option<()> {
-        self.adjust_front(-(bytes as i32))
-    }
-
-    /// Takes so many bytes off the front of the frame. `None` if it has not as many; it is then as it was.
-    #[inline(always)]
-    pub fn shrink_front(&mut self, bytes: u32) -> Option<()> {
-        self.adjust_front(bytes as i32)
-    }
-
-    #[inline(always)]
-    fn adjust_front(&mut self, bytes: i32) -> Option<()> {
-        // SAFETY: the context is the one that the kernel called the program with, and `self`, which is borrowed
-        // exclusively, hands out no view that would outlive this.
-        let answer = unsafe { bpf_xdp_adjust_head(self.context.ctx, bytes) };
-        (answer == 0).then_some(())
     }
 
     /// Address of the first of `length` bytes at `offset`, if the linear part of the frame holds them.
@@ -116,5 +98,15 @@ impl Packet for XdpPacket<'_> {
         let address = self.address(offset, size_of::<T>())?;
         // SAFETY: as in `view`; `self` is borrowed exclusively, and it is the only handle on this frame.
         Some(unsafe { &mut *(address as *mut T) })
+    }
+}
+
+impl Resize for XdpPacket<'_> {
+    #[inline(always)]
+    fn grow_front(&mut self, bytes: i32) -> Option<()> {
+        // SAFETY: the context is the one that the kernel called the program with, and `self`, which is borrowed
+        // exclusively, hands out no view that would outlive this.
+        let answer = unsafe { bpf_xdp_adjust_head(self.context.ctx, -bytes) };
+        (answer == 0).then_some(())
     }
 }

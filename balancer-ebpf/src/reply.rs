@@ -1,5 +1,7 @@
 //! From backends to clients.
 
+pub(crate) mod full_nat;
+
 use balancer_common::{
     DropReason,
     abi::{ANY_PORT, Backend, BackendFlags, FlowKey, Port, ReverseKey, Tracking},

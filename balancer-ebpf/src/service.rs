@@ -1,7 +1,7 @@
 //! Which service a packet is for, and which backend a reply is from.
 
 use balancer_common::{
-    abi::{ANY_PORT, Address, EndpointKey, Port, Role},
+    abi::{ANY_PORT, Address, BackendFlags, EndpointKey, Port, Role},
     packet::Headers,
 };
 
@@ -22,6 +22,12 @@ pub(crate) fn of_destination(headers: &Headers) -> Option<u32> {
 #[inline(always)]
 pub(crate) fn backend_of_source(headers: &Headers) -> Option<u32> {
     find(Role::Backend, headers.source, headers.ports.source, headers.protocol)
+}
+
+/// Whether replies of the backend with this index may be to addresses of the balancer's own.
+#[inline(always)]
+pub(crate) fn may_be_mapped(backend: u32) -> bool {
+    maps::backend(backend).is_some_and(|backend| backend.flags.contains(BackendFlags::FULL_NAT))
 }
 
 #[inline(always)]

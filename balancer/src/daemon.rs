@@ -28,6 +28,7 @@ use crate::{
     dataplane::{self, Dataplane, NeighborRequests, WakeRequests},
     health::{Checker, Verdicts},
     intent::{Intent, Store},
+    local_ports,
     metrics::{self, DaemonMetrics},
     neighbors::{self, Neighbors, Unreachable},
 };
@@ -84,6 +85,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
     let store = Store::open(&file.control.state)?;
     let intent = intent(file, &store);
     let config = intent.running.clone();
+    local_ports::warn_of_overlap(&config);
     let interfaces = neighbors::interfaces()
         .await?
         .named(&config.dataplane.interfaces)

@@ -11,6 +11,7 @@ pub mod dataplane;
 pub mod decap;
 pub mod health;
 pub mod intent;
+pub mod local_ports;
 pub mod maglev;
 pub mod metrics;
 pub mod neighbors;

@@ -52,6 +52,8 @@ impl BackendFlags {
     /// While it is down, what becomes of its flows and clients is for the service to decide
     /// ([`WhenDown`](super::WhenDown)).
     pub const EXPECTED: Self = Self(64);
+    /// Its replies may be to an address of the balancer's own.
+    pub const FULL_NAT: Self = Self(128);
 
     /// These flags and those.
     #[must_use]

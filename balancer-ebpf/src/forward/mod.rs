@@ -1,6 +1,7 @@
 //! How a packet gets to its backend: one file per way.
 
 mod dsr;
+pub(crate) mod full_nat;
 mod gue;
 mod ipip;
 mod nat;
@@ -13,26 +14,26 @@ use balancer_common::{
     packet::Headers,
 };
 
-use crate::packet::XdpPacket;
+use crate::{outcome, packet::XdpPacket};
 
-/// Makes a packet of the flow `key` ready to leave for `backend`, in the way that `service` asks for. The caller has seen
-/// to it that the backend's next hop is known and that the TTL is above one.
+/// Makes a packet of the flow `key` ready to leave for `backend`, which has the index `index`, in the way that `service`
+/// asks for. The caller has seen to it that the backend's next hop is known and that the TTL is above one.
 #[inline(always)]
 pub(crate) fn prepare(
     packet: &mut XdpPacket<'_>,
     headers: &Headers,
     key: &FlowKey,
     service: &Service,
+    index: u32,
     backend: &Backend,
 ) -> Result<(), DropReason> {
-    match prepare_to_forward(packet.context(), headers, key, service, backend).checked_sub(1) {
-        None => Ok(()),
-        Some(reason) => Err(DropReason::from_number(reason).unwrap_or(DropReason::Internal)),
+    if service.forwarding() == Forwarding::FullNat {
+        return full_nat::prepare(packet, headers, key, index, backend);
     }
+    outcome::result(prepare_to_forward(packet.context(), headers, key, service, backend))
 }
 
-/// A function with external linkage: however many ways there are through it, to the verifier its callers see one. Returns
-/// zero for a packet that is ready, else the reason for the drop, counted from one.
+/// A function with external linkage: however many ways there are through it, to the verifier its callers see one.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn prepare_to_forward(
@@ -59,14 +60,11 @@ extern "C" fn prepare_to_forward(
                 Forwarding::Dsr => dsr::prepare(packet, headers, backend),
                 Forwarding::Ipip => ipip::prepare(packet, headers, backend),
                 Forwarding::Gue => gue::prepare(packet, headers, backend),
-                // The configuration refuses what is not there.
+                // It has functions of its own.
                 Forwarding::FullNat => Err(DropReason::Internal),
             }
         }
         _ => Err(DropReason::Internal),
     };
-    match prepared {
-        Ok(()) => 0,
-        Err(reason) => reason as u32 + 1,
-    }
+    outcome::number(prepared)
 }

@@ -6,6 +6,7 @@ use balancer_common::{
     encapsulation::{self, Encapsulation, Ends},
     packet::Headers,
     rewrite,
+    translate::Resize as _,
 };
 
 use crate::packet::XdpPacket;
@@ -25,7 +26,7 @@ pub(super) fn prepare(
     check_size(headers.length + overhead, backend)?;
     // The host is a router to the packet inside (RFC 2003, 3.1; RFC 2473, 3.1).
     rewrite::count_down(packet, headers).ok_or(DropReason::Malformed)?;
-    packet.grow_front(overhead).ok_or(DropReason::NoHeadroom)?;
+    packet.grow_front(overhead as i32).ok_or(DropReason::NoHeadroom)?;
     encapsulation::wrap(packet, headers, encapsulation, ends, &backend.next_hop).ok_or(DropReason::Malformed)
 }
 

@@ -112,10 +112,11 @@ pub(super) fn execute(args: DecapArgs) -> Result<(), Failure> {
 
 /// A prefix, or an address for itself alone.
 fn prefix(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse()
-        .or_else(|_| address())
-        .map_err(|_| "not an address or prefix; write it like 10.0.0.1 or 10.0.0.0/24".to_owned())
+    match (text.parse(), text.parse::<IpAddr>()) {
+        (Ok(prefix), _) => Ok(prefix),
+        (Err(_), Ok(address)) => Ok(address.into()),
+        (Err(_), Err(_)) => Err("not an address or prefix; write it like 10.0.0.1 or 10.0.0.0/24".to_owned()),
+    }
 }
 
 fn show(statuses: &[Status]) -> String {

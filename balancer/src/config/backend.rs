@@ -21,6 +21,8 @@ pub(super) struct Setting<'a> {
     pub(super) vip: Option<IpAddr>,
     pub(super) ports: Option<&'a [u16]>,
     pub(super) forwarding: Option<Forwarding>,
+    /// What full NAT sends from.
+    pub(super) sources: Option<&'a [IpAddr]>,
 }
 
 /// What no two backends of a service may share.
@@ -83,6 +85,14 @@ fn endpoint(value: &Value<'_>, setting: Setting<'_>, taken: &mut Taken) -> Read<
     if let Some(port) = setting.port_in_vain(port) {
         return Err(value.refuse(format!(
             "port {port} cannot be reached, as with this forwarding packets keep the client's destination port; leave it out"
+        )));
+    }
+    if let (Some(Forwarding::FullNat), Some(sources)) = (setting.forwarding, setting.sources)
+        && sources.iter().all(|source| source.is_ipv4() != address.is_ipv4())
+    {
+        let family = values::family(address);
+        return Err(value.refuse(format!(
+            "full-nat has no {family} address to send to an {family} backend from; add one to source_addresses of the service or of [dataplane]"
         )));
     }
     let shown = format!("backend {}", address_text(address, port));

@@ -55,6 +55,9 @@ fn write_dataplane(out: &mut Writer, dataplane: &Dataplane) {
         max_clients,
         max_backends,
         tunnel_source,
+        source_addresses,
+        source_ports: (first_port, last_port),
+        max_mappings,
     } = dataplane;
     out.table(&schema::DATAPLANE);
     out.key("interfaces", interfaces);
@@ -68,6 +71,9 @@ fn write_dataplane(out: &mut Writer, dataplane: &Dataplane) {
     if *tunnel_source != TunnelSource::default() {
         out.key("tunnel_source", tunnel_source);
     }
+    out.key("source_addresses", source_addresses);
+    out.key("source_ports", format!("{first_port}-{last_port}"));
+    out.key("max_mappings", max_mappings);
 }
 
 fn write_service(out: &mut Writer, service: &Service) {
@@ -77,6 +83,7 @@ fn write_service(out: &mut Writer, service: &Service) {
         ports,
         protocol,
         forwarding,
+        source_addresses,
         affinity,
         affinity_prefix,
         affinity_timeout,
@@ -100,6 +107,7 @@ fn write_service(out: &mut Writer, service: &Service) {
     out.key("ports", ports);
     out.key("protocol", protocol);
     out.key("forwarding", forwarding);
+    out.key("source_addresses", source_addresses);
     out.key("affinity", affinity);
     out.key("affinity_prefix", affinity_prefix);
     out.key("affinity_timeout", duration(*affinity_timeout));

@@ -16,6 +16,7 @@ mod report;
 mod schema;
 mod sections;
 mod service;
+mod source_addresses;
 mod support;
 mod values;
 mod wording;

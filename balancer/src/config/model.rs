@@ -50,6 +50,12 @@ pub struct Dataplane {
     pub max_backends: u32,
     /// Where packets to backends in a tunnel come from.
     pub tunnel_source: TunnelSource,
+    /// Addresses that [`Forwarding::FullNat`] sends from, for services that name none; distinct.
+    pub source_addresses: Vec<IpAddr>,
+    /// The lowest and the highest port that [`Forwarding::FullNat`] sends from.
+    pub source_ports: (u16, u16),
+    /// Flows under [`Forwarding::FullNat`] that there is room for.
+    pub max_mappings: u32,
 }
 
 /// The senders of packets that travel to backends in a tunnel. Where there is none, packets come from the address that
@@ -217,6 +223,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// How packets reach a backend.
     pub forwarding: Forwarding,
+    /// Addresses that [`Forwarding::FullNat`] sends from, distinct; none means those of the data plane.
+    pub source_addresses: Vec<IpAddr>,
     /// What decides where a client goes.
     pub affinity: Affinity,
     /// How much of a client's address counts.

@@ -1,12 +1,6 @@
 //! Takes values out of the TOML tree, refusing with its place whatever does not fit.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    fmt::Display,
-    hash::Hash,
-    ops::RangeInclusive,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt::Display, hash::Hash, ops::RangeInclusive, time::Duration};
 
 use clap::{ValueEnum, builder::PossibleValue};
 use toml::{
@@ -333,13 +327,22 @@ impl<K> Default for Distinct<K> {
 impl<K: Eq + Hash> Distinct<K> {
     /// Refuses `value` if there already is one with this key; `shown` is what to call it.
     pub(super) fn admit(&mut self, key: K, value: &Value<'_>, shown: impl Display, mend: &str) -> Read<()> {
-        match self.0.entry(key) {
-            Entry::Vacant(free) => {
-                free.insert(value.place());
-                Ok(())
-            }
-            Entry::Occupied(first) => {
-                let place = value.reader.report.already(*first.get());
+        self.exclude(&key, value, shown, mend)?;
+        self.note(key, value);
+        Ok(())
+    }
+
+    /// Takes `value` in; of several with one key the first counts.
+    pub(super) fn note(&mut self, key: K, value: &Value<'_>) {
+        self.0.entry(key).or_insert(value.place());
+    }
+
+    /// Refuses `value` if there is one with this key; `shown` is what to call that one.
+    pub(super) fn exclude(&self, key: &K, value: &Value<'_>, shown: impl Display, mend: &str) -> Read<()> {
+        match self.0.get(key) {
+            None => Ok(()),
+            Some(&first) => {
+                let place = value.reader.report.already(first);
                 Err(value.refuse(format!("{shown} is {place}; {mend}")))
             }
         }

@@ -70,6 +70,9 @@ pub(super) const DATAPLANE: Shape = Shape {
         "max_clients",
         "max_backends",
         "tunnel_source",
+        "source_addresses",
+        "source_ports",
+        "max_mappings",
     ],
 };
 
@@ -100,6 +103,7 @@ pub(super) const SERVICE: Shape = Shape {
         "ports",
         "protocol",
         "forwarding",
+        "source_addresses",
         "affinity",
         "affinity_prefix",
         "affinity_timeout",

@@ -8,6 +8,7 @@ use super::{
     report::Read,
     schema,
     service::{self, Taken},
+    source_addresses::{Uses, source_addresses},
     values,
 };
 
@@ -18,6 +19,9 @@ const MAX_FLOWS: u32 = 1 << 27;
 const MAX_SERVICES: u32 = 1 << 16;
 const MAX_BACKENDS: u32 = 1 << 20;
 
+/// Behind the well-known ports (RFC 6335, 6), before those that Linux by default gives to the host's own connections.
+const SOURCE_PORTS: (u16, u16) = (1_024, 32_767);
+
 /// Reads a whole file.
 pub(super) fn config(file: Table<'_>) -> Read<Config> {
     let version = file.required("version", &format!("version = {VERSION}"));
@@ -26,13 +30,17 @@ pub(super) fn config(file: Table<'_>) -> Read<Config> {
         check_version(&version)?;
     }
     file.check_keys();
+    let mut taken = Taken::default();
     let section = file.section("dataplane", &schema::DATAPLANE);
-    let dataplane = section.and_then(dataplane);
+    let dataplane = section.and_then(|section| dataplane(section, &mut taken.uses));
     let control = file.section("control", &schema::CONTROL).and_then(control);
     let metrics = file.section("metrics", &schema::METRICS).and_then(metrics);
-    let mut taken = Taken::default();
+    let sources = dataplane
+        .as_ref()
+        .ok()
+        .map(|dataplane| dataplane.source_addresses.as_slice());
     let services = file.or("service", Vec::new(), |value| {
-        value.tables(&schema::SERVICE, |table| service::service(table, &mut taken))
+        value.tables(&schema::SERVICE, |table| service::service(table, sources, &mut taken))
     });
     version?;
     if let (Ok(section), Ok(dataplane), Ok(services)) = (section, &dataplane, &services) {
@@ -71,7 +79,7 @@ fn check_version(value: &Value<'_>) -> Read<()> {
     )))
 }
 
-fn dataplane(table: Table<'_>) -> Read<Dataplane> {
+fn dataplane(table: Table<'_>, uses: &mut Uses) -> Read<Dataplane> {
     let interfaces = table
         .required("interfaces", r#"interfaces = ["eth0"]"#)
         .and_then(interfaces);
@@ -86,6 +94,9 @@ fn dataplane(table: Table<'_>) -> Read<Dataplane> {
     let tunnel_source = table
         .section("tunnel_source", &schema::TUNNEL_SOURCE)
         .and_then(tunnel_source);
+    let source_addresses = table.or("source_addresses", Vec::new(), |value| source_addresses(&value, uses));
+    let source_ports = table.or("source_ports", SOURCE_PORTS, |value| value.parsed(values::ports));
+    let max_mappings = table.or("max_mappings", 1 << 18, |value| value.integer(1..=MAX_FLOWS));
     Ok(Dataplane {
         interfaces: interfaces?,
         xdp_mode: xdp_mode?,
@@ -95,6 +106,9 @@ fn dataplane(table: Table<'_>) -> Read<Dataplane> {
         max_services: max_services?,
         max_backends: max_backends?,
         tunnel_source: tunnel_source?,
+        source_addresses: source_addresses?,
+        source_ports: source_ports?,
+        max_mappings: max_mappings?,
     })
 }
 

@@ -11,6 +11,7 @@ use super::{
     reader::{Distinct, Table, Value},
     report::Read,
     schema,
+    source_addresses::{Uses, source_addresses},
     values::{self, LONGEST, MAGLEV_SIZES, SHORTEST},
 };
 use crate::maglev::TableSize;
@@ -22,10 +23,12 @@ const WHOLE_ADDRESS: AffinityPrefix = AffinityPrefix { v4: 32, v6: 128 };
 pub(super) struct Taken {
     names: Distinct<String>,
     endpoints: Distinct<(IpAddr, Protocol, Option<u16>)>,
+    pub(super) uses: Uses,
 }
 
-/// Reads one `[[service]]`.
-pub(super) fn service(table: Table<'_>, taken: &mut Taken) -> Read<Service> {
+/// Reads one `[[service]]`. `default_sources` are the addresses that full NAT sends from where the service names none, as far as
+/// those could be read.
+pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, taken: &mut Taken) -> Read<Service> {
     let name = table.required("name", r#"name = "web""#).and_then(|value| {
         let name = value.parsed(values::service_name)?;
         let shown = format!("a service named {name:?}");
@@ -36,12 +39,22 @@ pub(super) fn service(table: Table<'_>, taken: &mut Taken) -> Read<Service> {
     });
     let address = table
         .required("address", r#"address = "192.0.2.10""#)
-        .and_then(|value| value.parsed(values::vip));
+        .and_then(|value| {
+            let address = value.parsed(values::vip)?;
+            taken.uses.add_vip(address, &value)?;
+            Ok(address)
+        });
     let protocol = table.or("protocol", Protocol::Tcp, |value| value.one_of());
     let ports = table
         .required("ports", "ports = [80, 443], or ports = [] for every port")
         .and_then(|value| ports(value, address, protocol, taken));
     let forwarding = table.or("forwarding", Forwarding::Nat, |value| value.one_of());
+    let source_addresses = table.or("source_addresses", Vec::new(), |value| {
+        source_addresses(&value, &mut taken.uses)
+    });
+    if let (Ok(forwarding), Ok(addresses)) = (forwarding, &source_addresses) {
+        check_source_addresses(&table, forwarding, addresses);
+    }
     let affinity = table.or("affinity", Affinity::ClientIpPort, |value| value.one_of());
     let affinity_prefix = table
         .section("affinity_prefix", &schema::AFFINITY_PREFIX)
@@ -67,6 +80,11 @@ pub(super) fn service(table: Table<'_>, taken: &mut Taken) -> Read<Service> {
         vip: address.ok(),
         ports: ports.as_deref().ok(),
         forwarding: forwarding.ok(),
+        sources: match source_addresses.as_deref() {
+            Ok([]) => default_sources,
+            Ok(own) => Some(own),
+            Err(_) => None,
+        },
     };
     let backends = table.or("backend", Vec::new(), |value| backend::backends(value, setting));
     let pins = table.or("pin", Vec::new(), |value| {
@@ -91,6 +109,7 @@ pub(super) fn service(table: Table<'_>, taken: &mut Taken) -> Read<Service> {
         ports: ports?,
         protocol: protocol?,
         forwarding: forwarding?,
+        source_addresses: source_addresses?,
         affinity: affinity?,
         affinity_prefix: affinity_prefix?,
         affinity_timeout: affinity_timeout?,
@@ -134,6 +153,15 @@ fn ports(value: Value<'_>, address: Read<IpAddr>, protocol: Read<Protocol>, take
     }
     ports.sort_unstable();
     Ok(ports)
+}
+
+fn check_source_addresses(table: &Table<'_>, forwarding: Forwarding, addresses: &[IpAddr]) {
+    if forwarding != Forwarding::FullNat && !addresses.is_empty() {
+        table.warn_at(
+            "source_addresses",
+            "source_addresses has no effect, as only full-nat sends from them; leave it out",
+        );
+    }
 }
 
 fn affinity_prefix(table: Table<'_>) -> Read<AffinityPrefix> {

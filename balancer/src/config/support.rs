@@ -21,7 +21,6 @@ enum Refusal {
 
 /// What this version refuses.
 pub(super) const UNSUPPORTED: &[Unsupported] = &[
-    value("service", "forwarding", "full-nat", "nat"),
     value("service", "affinity", "quic-cid", "client-ip-port"),
     value("service", "when_down", "reject", "reassign"),
     value("service", "selection", "least-flows", "maglev"),

@@ -215,6 +215,23 @@ pub(super) fn statuses(text: &str) -> Result<(u16, u16), String> {
     }
 }
 
+/// The lowest and the highest of a range of ports.
+pub(super) fn ports(text: &str) -> Result<(u16, u16), String> {
+    let port = |text: &str| text.parse().ok().filter(|port| *port != 0);
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    match (port(low), port(high)) {
+        (Some(low), Some(high)) if low <= high => Ok((low, high)),
+        _ => Err("is not a range of ports; write it like \"1024-32767\"".to_owned()),
+    }
+}
+
+/// An address of the balancer's own.
+pub(super) fn source_address(text: &str) -> Result<IpAddr, String> {
+    let mend = || "is not an IP address; write it like \"10.2.0.1\" or \"2001:db8:2::1\"".to_owned();
+    let address = text.parse().ok().ok_or_else(mend)?;
+    host_address(address, "use an address of this host that the backends can reach")
+}
+
 /// The smallest table with at least `slots` slots, or the largest of all.
 pub(super) fn maglev_size_from(slots: u32) -> u32 {
     let (smallest, largest) = MAGLEV_SIZES;

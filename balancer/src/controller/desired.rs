@@ -7,7 +7,7 @@ use balancer_common::abi::{
 };
 use xxhash_rust::xxh64::xxh64;
 
-use super::{BackendKey, knowledge::Knowledge, standing::standings};
+use super::{BackendKey, knowledge::Knowledge, sources::sources, standing::standings};
 use crate::{
     config::{self, Affinity, AffinityPrefix, Backend, Config, Pin, Protocol, Service},
     dataplane::TimerTick,
@@ -44,6 +44,7 @@ pub(super) fn desired(config: &Config, knowledge: &Knowledge, timer: TimerTick) 
             },
             pins: service.pins.iter().map(desired_pin).collect(),
             forwarding: forwarding_kind(service.forwarding),
+            sources: sources(&config.dataplane, service),
             table_size: service.maglev_size,
             backends: desired_backends(config, service, knowledge),
         })

@@ -17,6 +17,7 @@ mod plan;
 mod requests;
 mod resolve;
 mod slow_start;
+mod sources;
 mod standing;
 mod views;
 mod wake;

@@ -44,6 +44,8 @@ impl Dataplane {
                 maps.services.set(*index, record, 0)?;
                 maps.tables.clear(*index, Some(record.table_class()))?;
             }
+            Operation::WriteSources { index, pool } => maps.source_pools.insert(index, **pool, 0)?,
+            Operation::RemoveSources { index } => maps.source_pools.remove(index)?,
             Operation::ReleaseService { index } => {
                 maps.services.set(*index, Service::VACANT, 0)?;
                 maps.tables.clear(*index, None)?;

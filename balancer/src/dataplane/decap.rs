@@ -1,7 +1,5 @@
 //! The other object: the program that takes packets out of tunnels, on backends.
 
-use std::net::IpAddr;
-
 use anyhow::{Context as _, anyhow};
 use aya::{
     Ebpf, EbpfLoader,
@@ -104,7 +102,7 @@ fn key(prefix: IpNet) -> lpm_trie::Key<[u8; 16]> {
         IpNet::V4(_) => MAPPED + length,
         IpNet::V6(_) => length,
     };
-    lpm_trie::Key::new(length, Address::from(IpAddr::from(prefix.network())).octets())
+    lpm_trie::Key::new(length, Address::from(prefix.network()).octets())
 }
 
 fn read(fates: &PerCpuArray<MapData, u64>) -> anyhow::Result<FateCounts> {

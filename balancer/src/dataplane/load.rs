@@ -95,7 +95,8 @@ fn check_sizes(pins: &Pins, capacity: Capacity) -> anyhow::Result<()> {
         if found != wanted {
             bail!(
                 "the pinned map {} has {found} entries, the configuration asks for {wanted}: put dataplane.max_flows, \
-                 max_clients, max_services and max_backends back as they were, or `balancer detach` first, which forgets every flow",
+                 max_clients, max_services, max_backends and max_mappings back as they were, or `balancer detach` first, which \
+                 forgets every flow",
                 path.display()
             );
         }

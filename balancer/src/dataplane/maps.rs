@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::Context as _;
 use aya::{
     Ebpf, Pod,
-    maps::{Array, LpmTrie, Map, MapData, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray},
 };
 use balancer_common::{
-    abi::{Backend, Endpoint, Pin, PinPrefix, Service, Traffic},
+    abi::{Backend, Endpoint, Pin, PinPrefix, Service, SourcePool, Traffic},
     perfect_hash::Geometry,
 };
 
@@ -25,6 +25,8 @@ pub struct Capacity {
     pub services: u32,
     /// Backend indices, the unused index 0 included.
     pub backends: u32,
+    /// Mappings of full NAT.
+    pub mappings: u32,
 }
 
 impl Capacity {
@@ -40,7 +42,7 @@ impl Capacity {
     }
 
     /// The maps whose size follows from the configuration.
-    pub(super) fn sizes(self) -> [(&'static str, u32); 16] {
+    pub(super) fn sizes(self) -> [(&'static str, u32); 19] {
         let endpoints = self.endpoints();
         [
             ("ENDPOINT_SEEDS", endpoints.buckets()),
@@ -59,12 +61,15 @@ impl Capacity {
             ("REVERSE_FLOWS", self.flows),
             ("CLIENTS", self.clients),
             ("WOKEN", self.backends),
+            ("SOURCES", self.mappings),
+            ("MAPPINGS", self.mappings),
+            ("SOURCE_POOLS", self.services),
         ]
     }
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 23] = [
+pub(super) const PINNED: [&str; 28] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -83,6 +88,11 @@ pub(super) const PINNED: [&str; 23] = [
     "PINS",
     "WOKEN",
     "WAKE_REQUESTS",
+    "SOURCES",
+    "MAPPINGS",
+    "TAKEOVERS",
+    "PASSAGE",
+    "SOURCE_POOLS",
     "FLOWS_ADDED",
     "DROPS",
     "ROUTES",
@@ -105,6 +115,7 @@ pub(super) struct Maps {
     pub(super) flows: MapData,
     pub(super) clients: MapData,
     pub(super) pins: LpmTrie<MapData, PinPrefix, Pin>,
+    pub(super) source_pools: HashMap<MapData, u32, SourcePool>,
     pub(super) flows_added: PerCpuArray<MapData, u64>,
     pub(super) flows_removed: Array<MapData, u64>,
     pub(super) drops: PerCpuArray<MapData, u64>,
@@ -128,6 +139,7 @@ impl Maps {
             flows: open(&pins.map("FLOWS"))?,
             clients: open(&pins.map("CLIENTS"))?,
             pins: take(ebpf, "PINS")?,
+            source_pools: take(ebpf, "SOURCE_POOLS")?,
             flows_added: take(ebpf, "FLOWS_ADDED")?,
             drops: take(ebpf, "DROPS")?,
             route_epoch: take(ebpf, "ROUTE_EPOCH")?,

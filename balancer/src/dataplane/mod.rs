@@ -68,6 +68,7 @@ impl Dataplane {
             clients: config.max_clients,
             services: config.max_services + 1,
             backends: config.max_backends + 1,
+            mappings: config.max_mappings,
         };
         let mut ebpf = load::load(&pins, capacity)?;
         let mut maps = maps::Maps::take(&mut ebpf, &pins, capacity)?;

@@ -59,5 +59,6 @@ pub(super) fn state(maps: &Maps, endpoints: &perfect_hash::Table) -> anyhow::Res
         vacated,
         endpoints: endpoints.iter().collect(),
         tables: HashMap::new(),
+        sources: maps.source_pools.iter().collect::<Result<_, _>>()?,
     })
 }

@@ -1,6 +1,8 @@
 //! What the data plane should hold.
 
-use balancer_common::abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, Tracking, WhenDown};
+use balancer_common::abi::{
+    Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, SourcePool, Tracking, WhenDown,
+};
 
 use crate::maglev::TableSize;
 
@@ -36,6 +38,8 @@ pub struct DesiredService {
     pub pins: Vec<DesiredPin>,
     /// How packets get to the backends.
     pub forwarding: Forwarding,
+    /// What new flows may have as their source; only under full NAT.
+    pub sources: Option<Box<SourcePool>>,
     /// Slots of the Maglev table.
     pub table_size: TableSize,
     /// The backends; no two have the same address and port.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use balancer_common::abi::{
-    ANY_PORT, Backend, BackendFlags, EndpointKey, Pin, PinPrefix, Role, Service, ServiceParts, TableClass, Tracking,
+    ANY_PORT, Backend, BackendFlags, EndpointKey, Forwarding, Pin, PinPrefix, Role, Service, ServiceParts, TableClass,
+    Tracking,
 };
 
 use super::{
@@ -48,6 +49,7 @@ pub fn diff(state: &State, desired: &Desired, limits: Limits) -> Result<Vec<Oper
     plan.bind(Side::Backends, &mut operations);
     plan.publish_tables(&mut operations);
     plan.write_pins(&mut operations);
+    plan.write_sources(&mut operations);
     plan.write_services(&mut operations);
     plan.bind(Side::Services, &mut operations);
     plan.unbind(&mut operations);
@@ -99,9 +101,14 @@ impl<'a> Plan<'a> {
             }
         }
         let shared = endpoints.shared();
+        let any_full_nat = desired.services.iter().any(is_full_nat);
         for service in &mut services {
             for backend in &mut service.backends {
                 backend.record = record(state, service.index, service.desired, backend, &shared);
+                // One backend stands for all that share its endpoint.
+                if is_full_nat(service.desired) || (any_full_nat && shared.contains(&backend.index)) {
+                    backend.record.flags = backend.record.flags.with(BackendFlags::FULL_NAT);
+                }
             }
         }
         Ok(Self {
@@ -167,6 +174,20 @@ impl<'a> Plan<'a> {
         operations.extend(gone.into_iter().map(|key| Operation::RemovePin { key }));
     }
 
+    /// Before the service's record, which sends packets to look there.
+    fn write_sources(&self, operations: &mut Vec<Operation>) {
+        for PlannedService { index, desired, .. } in &self.services {
+            if let Some(pool) = &desired.sources
+                && self.state.sources.get(index) != Some(pool)
+            {
+                operations.push(Operation::WriteSources {
+                    index: *index,
+                    pool: pool.clone(),
+                });
+            }
+        }
+    }
+
     fn write_services(&self, operations: &mut Vec<Operation>) {
         for service in &self.services {
             let index = service.index;
@@ -219,7 +240,11 @@ impl<'a> Plan<'a> {
         let gone = |kept: &BTreeSet<u32>, index: &u32| (!kept.contains(index)).then_some(*index);
         let services = self.state.services.keys().filter_map(|index| gone(&services, index));
         let backends = self.state.backends.keys().filter_map(|index| gone(&backends, index));
-        let mut released: Vec<_> = services.map(|index| Operation::ReleaseService { index }).collect();
+        let translated = self.services.iter().filter(|service| service.desired.sources.is_some());
+        let translated: BTreeSet<_> = translated.map(|service| service.index).collect();
+        let sources = self.state.sources.keys().filter_map(|index| gone(&translated, index));
+        let mut released: Vec<_> = sources.map(|index| Operation::RemoveSources { index }).collect();
+        released.extend(services.map(|index| Operation::ReleaseService { index }));
         released.extend(backends.map(|index| Operation::ReleaseBackend { index }));
         if !released.is_empty() {
             // A packet that was on its way when the last thing that led there was turned away has passed by then.
@@ -227,6 +252,10 @@ impl<'a> Plan<'a> {
             operations.extend(released);
         }
     }
+}
+
+fn is_full_nat(service: &DesiredService) -> bool {
+    service.forwarding == Forwarding::FullNat
 }
 
 /// Gives each service the index that its name has, or a free one.

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use balancer_common::abi::{Address, Backend, EndpointKey, Pin, PinPrefix, Port, Service};
+use balancer_common::abi::{Address, Backend, EndpointKey, Pin, PinPrefix, Port, Service, SourcePool};
 
 use crate::maglev::{Candidate, TableSize};
 
@@ -24,6 +24,8 @@ pub struct State {
     pub pins: HashMap<PinKey, Pin>,
     /// What the published table of each service was made from, where that is known.
     pub tables: HashMap<u32, Table>,
+    /// What new flows under full NAT may have as their source, by service index.
+    pub sources: BTreeMap<u32, SourcePool>,
 }
 
 /// A service as the maps hold it.
@@ -80,6 +82,18 @@ pub enum Operation {
         index: u32,
         /// The record.
         record: Service,
+    },
+    /// Says what new flows of a service may have as their source.
+    WriteSources {
+        /// The service's index.
+        index: u32,
+        /// Addresses and ports.
+        pool: Box<SourcePool>,
+    },
+    /// Removes what new flows of a service may have as their source.
+    RemoveSources {
+        /// The service's index.
+        index: u32,
     },
     /// Frees a service index, its table included.
     ReleaseService {
@@ -150,6 +164,8 @@ impl fmt::Display for Operation {
         match self {
             Self::ClaimService { name, .. } => write!(f, "add service {name}"),
             Self::WriteService { index, .. } => write!(f, "write service {index}"),
+            Self::WriteSources { index, .. } => write!(f, "write the source addresses of service {index}"),
+            Self::RemoveSources { index } => write!(f, "remove the source addresses of service {index}"),
             Self::ReleaseService { index } => write!(f, "remove service {index}"),
             Self::ClaimBackend { name, .. } => write!(f, "add backend {name}"),
             Self::RenameBackend { name, .. } => write!(f, "name backend {name}"),
@@ -202,6 +218,12 @@ impl State {
                 if let Some(service) = self.services.get_mut(&index) {
                     service.record = Some(record);
                 }
+            }
+            Operation::WriteSources { index, pool } => {
+                self.sources.insert(index, *pool);
+            }
+            Operation::RemoveSources { index } => {
+                self.sources.remove(&index);
             }
             Operation::ReleaseService { index } => {
                 self.services.remove(&index);

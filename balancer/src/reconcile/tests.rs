@@ -1,8 +1,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use balancer_common::abi::{
-    ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, Forwarding, NextHop, Port, Role, Tracking, WhenDown,
-    protocol,
+    ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, Forwarding, NextHop, Port, Role, SourcePool, Tracking,
+    WhenDown, protocol,
 };
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
@@ -27,6 +27,7 @@ fn service(name: &str, vip: u8, ports: &[u16], backends: Vec<DesiredBackend>) ->
         when_down: WhenDown::Reassign,
         pins: Vec::new(),
         forwarding: Forwarding::Nat,
+        sources: None,
         table_size: TableSize::new(7).unwrap(),
         backends,
     }
@@ -201,6 +202,65 @@ fn where_replies_do_not_return_none_is_recognised() {
         let changed = reach(&nat, &Desired { services: vec![direct] });
         assert_eq!(changed.endpoints, state.endpoints, "{forwarding:?}");
     }
+}
+
+/// A service under full NAT that sends from port 1024 and up to `last_port`.
+fn full_nat(service: DesiredService, last_port: u16) -> DesiredService {
+    DesiredService {
+        forwarding: Forwarding::FullNat,
+        sources: Some(Box::new(SourcePool::new(
+            [Address::v4([10, 0, 1, 1])],
+            (1_024, last_port),
+            60,
+        ))),
+        ..service
+    }
+}
+
+#[test]
+fn sources_are_there_before_a_service_and_go_after_it() {
+    let plain = || service("web", 1, &[80], vec![backend(1, port(80))]);
+    let desired = |service| Desired {
+        services: vec![service],
+    };
+    let place = |operations: &[Operation], wanted: fn(&Operation) -> bool| operations.iter().position(wanted);
+    let writes_sources: fn(&Operation) -> bool = |operation| matches!(operation, Operation::WriteSources { .. });
+    let writes_service: fn(&Operation) -> bool = |operation| matches!(operation, Operation::WriteService { .. });
+    let removes_sources: fn(&Operation) -> bool = |operation| matches!(operation, Operation::RemoveSources { .. });
+    let settles: fn(&Operation) -> bool = |operation| *operation == Operation::Settle;
+
+    let operations = diff(&State::default(), &desired(full_nat(plain(), 2_000)), LIMITS).unwrap();
+    assert!(place(&operations, writes_sources).unwrap() < place(&operations, writes_service).unwrap());
+
+    let state = from_nothing(vec![full_nat(plain(), 2_000)]);
+    let operations = diff(&state, &desired(full_nat(plain(), 3_000)), LIMITS).unwrap();
+    assert!(
+        matches!(operations[..], [Operation::WriteSources { .. }]),
+        "{operations:?}"
+    );
+
+    for without in [desired(plain()), Desired::default()] {
+        let operations = diff(&state, &without, LIMITS).unwrap();
+        assert!(place(&operations, settles).unwrap() < place(&operations, removes_sources).unwrap());
+        assert!(reach(&state, &without).sources.is_empty());
+    }
+}
+
+#[test]
+fn a_backend_that_may_answer_the_balancer_itself_says_so() {
+    let marked = |state: &State| -> Vec<bool> {
+        let backends = state.backends.values();
+        backends
+            .map(|backend| backend.record.flags.contains(BackendFlags::FULL_NAT))
+            .collect()
+    };
+    let one = |vip| service(&format!("s{vip}"), vip, &[80], vec![backend(vip, port(80))]);
+    let state = from_nothing(vec![full_nat(one(1), 2_000), one(2)]);
+    assert_eq!(marked(&state), [true, false]);
+    // Where two share an endpoint, it leads to one of them for both.
+    let shared = |vip| service(&format!("s{vip}"), vip, &[80], vec![backend(9, port(80))]);
+    let state = from_nothing(vec![shared(1), full_nat(shared(2), 2_000)]);
+    assert_eq!(marked(&state), [true, true]);
 }
 
 #[test]

@@ -43,9 +43,8 @@ impl Service {
 
     /// With this way of forwarding.
     #[must_use]
-    pub fn forwarding(mut self, forwarding: &str) -> Self {
-        self.head.push_str(&format!("forwarding = \"{forwarding}\"\n"));
-        self
+    pub fn forwarding(self, forwarding: &str) -> Self {
+        self.key(&format!("forwarding = \"{forwarding}\""))
     }
 
     /// With the first `count` backends of the network, by their names. No port keeps the client's.
@@ -71,6 +70,24 @@ impl Service {
             "[service.backend]",
             &format!("name = \"{name}\"\naddress = \"{address}\""),
         )
+    }
+
+    /// With one more of the service's own keys: a line.
+    #[must_use]
+    pub fn key(mut self, line: &str) -> Self {
+        self.head.push_str(line);
+        self.head.push('\n');
+        self
+    }
+
+    /// With backends of the other IP version where those of [`backends`](Self::backends) would have the VIP's.
+    #[must_use]
+    pub fn backends_of(mut self, peer: impl Into<IpAddr>, count: u8, port: impl Into<Option<u16>>) -> Self {
+        let vip = std::mem::replace(&mut self.vip, peer.into());
+        Self {
+            vip,
+            ..self.backends(count, port)
+        }
     }
 
     /// With a health check: the lines of `[service.health]`.

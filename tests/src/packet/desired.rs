@@ -6,7 +6,7 @@ use balancer::{
     maglev::TableSize,
     reconcile::{DesiredBackend, DesiredService},
 };
-use balancer_common::abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, Tracking, WhenDown};
+use balancer_common::abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, SourcePool, Tracking, WhenDown};
 
 use super::Interface;
 
@@ -34,8 +34,19 @@ pub fn service(
         when_down: WhenDown::Reassign,
         pins: Vec::new(),
         forwarding: Forwarding::Nat,
+        sources: None,
         table_size: TableSize::new(251).expect("251 is a prime"),
         backends: backends.into_iter().collect(),
+    }
+}
+
+/// A service under full NAT that sends from these addresses and ports, and forgets a flow after so many seconds.
+pub fn full_nat(service: DesiredService, sources: &[IpAddr], ports: (u16, u16), idle: u32) -> DesiredService {
+    let addresses = sources.iter().map(|&address| address.into());
+    DesiredService {
+        forwarding: Forwarding::FullNat,
+        sources: Some(Box::new(SourcePool::new(addresses, ports, idle))),
+        ..service
     }
 }
 

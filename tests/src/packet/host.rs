@@ -1,6 +1,10 @@
 //! A balancer host that is handed packets.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Barrier,
+    thread,
+};
 
 use balancer::{
     config::{self, XdpMode},
@@ -89,6 +93,9 @@ impl Host<'_> {
                 max_clients: 1_024,
                 max_backends: 1_023,
                 tunnel_source: config::TunnelSource::default(),
+                source_addresses: Vec::new(),
+                source_ports: (1_024, 32_767),
+                max_mappings: max_flows,
             };
             let mut host = Host {
                 namespace: &namespace,
@@ -117,6 +124,34 @@ impl Host<'_> {
             .run(frame, ingress.index)
             .expect("the kernel runs the program")
             .into()
+    }
+
+    /// Hands the host several series of frames at once, each on a thread of its own.
+    pub fn receive_at_once(&self, ingress: Interface, series: &[Vec<Vec<u8>>]) -> Vec<Vec<Outcome>> {
+        let start = Barrier::new(series.len());
+        let receive = |frames: &[Vec<u8>]| {
+            self.namespace.enter(|| {
+                start.wait();
+                let run = |frame: &Vec<u8>| self.dataplane.run(frame, ingress.index);
+                let outcomes = frames
+                    .iter()
+                    .map(|frame| run(frame).expect("the kernel runs the program"));
+                outcomes.map(Outcome::from).collect()
+            })
+        };
+        thread::scope(|scope| {
+            let receive = &receive;
+            #[expect(
+                clippy::needless_collect,
+                reason = "they wait for one another: all start before one is joined"
+            )]
+            let threads: Vec<_> = series
+                .iter()
+                .map(|frames| scope.spawn(move || receive(frames)))
+                .collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| thread.join().expect("the thread does not panic");
+            threads.into_iter().map(join).collect()
+        })
     }
 
     /// Where a packet would go.

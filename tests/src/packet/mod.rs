@@ -11,11 +11,12 @@ mod host;
 mod inspect;
 mod ledger;
 mod mutate;
+mod translation;
 mod tunnel;
 
 pub use builder::{Packet, Transport, address};
 pub use compare::{Action, Outcome};
-pub use desired::{backend, next_hop, service};
+pub use desired::{backend, full_nat, next_hop, service};
 pub use extension::Extension;
 pub use host::{Host, Interface};
 pub use inspect::{Reading, read};

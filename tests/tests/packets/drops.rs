@@ -7,7 +7,9 @@ use balancer_common::{
     DropReason,
     abi::{BackendFlags, EndpointKey, NextHop, Role, WhenDown, protocol::TCP},
 };
-use balancer_tests::packet::{Action, Extension, Host, Interface, Ledger, Packet, Transport, backend, service};
+use balancer_tests::packet::{
+    Action, Extension, Host, Interface, Ledger, Packet, Transport, backend, full_nat, service,
+};
 
 use crate::{
     cases::{FAMILIES, Family, V4, V6},
@@ -105,6 +107,27 @@ fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> Option<(I
             host.dataplane().apply(vec![broken]).unwrap();
             let destination = SocketAddr::new(family.vip, FREE);
             from_client(&Packet { destination, ..request })
+        }
+        DropReason::PortsExhausted => {
+            let plain = service("web", family.vip, TCP, &[80], [backend(target)]);
+            host.serve([full_nat(plain, &[], (1_024, 32_767), 60)]);
+            from_client(&request)
+        }
+        DropReason::Untranslatable => {
+            let other = if family.vip.is_ipv4() { V6 } else { V4 };
+            let plain = service(
+                "web",
+                family.vip,
+                TCP,
+                &[80],
+                [backend(SocketAddr::new(other.backend, 80))],
+            );
+            host.serve([full_nat(plain, &[other.gateway], (1_024, 32_767), 60)]);
+            from_client(&Packet {
+                ipv4_options: vec![1; 4],
+                extensions: vec![Extension::HopByHop],
+                ..request
+            })
         }
     })
 }

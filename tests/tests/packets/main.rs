@@ -8,6 +8,7 @@ mod drops;
 mod dsr;
 mod explanations;
 mod flows;
+mod full_nat;
 mod inbound;
 mod mutations;
 mod passes;

@@ -22,6 +22,9 @@ fn full_example() -> Config {
             max_clients: 262_144,
             max_backends: 16384,
             tunnel_source: TunnelSource::default(),
+            source_addresses: vec![],
+            source_ports: (1_024, 32_767),
+            max_mappings: 262_144,
         },
         control: Control {
             socket: "/run/balancer/balancer.sock".into(),
@@ -36,6 +39,7 @@ fn full_example() -> Config {
             ports: vec![80, 443],
             protocol: Protocol::Tcp,
             forwarding: Forwarding::Nat,
+            source_addresses: vec![],
             affinity: Affinity::ClientIpPort,
             affinity_prefix: AffinityPrefix { v4: 32, v6: 128 },
             affinity_timeout: Duration::from_hours(3),
@@ -119,7 +123,7 @@ fn the_example_without_what_is_unsupported_reaches_the_model() {
     assert_eq!(loaded.config, expected);
     assert_eq!(
         shown(&loaded.warnings),
-        "test.toml:47:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
+        "test.toml:51:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
     );
 }
 
@@ -178,28 +182,25 @@ fn a_backend_without_a_name_is_named_by_its_address() {
 #[test]
 fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
     let text = FULL_EXAMPLE
-        .replace("\"nat\"     ", "\"full-nat\"")
         .replace("\"client-ip-port\"", "\"quic-cid\"      ")
         .replace("\"reassign\"", "\"reject\"")
         .replace("\"maglev\"", "\"least-flows\"")
         .replace("\"http\"", "\"grpc\"");
     let expected = "\
-test.toml:24:14: forwarding = \"full-nat\" is not supported by this version; use \"nat\"
-test.toml:25:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
-test.toml:28:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
-test.toml:30:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
-test.toml:37:8: kind = \"grpc\" is not supported by this version; use \"tcp\"
-test.toml:45:1: passive is not supported by this version; leave it out
-test.toml:49:1: limits is not supported by this version; leave it out
-test.toml:63:1: sources is not supported by this version; leave it out";
+test.toml:29:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
+test.toml:32:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
+test.toml:34:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
+test.toml:41:8: kind = \"grpc\" is not supported by this version; use \"tcp\"
+test.toml:49:1: passive is not supported by this version; leave it out
+test.toml:53:1: limits is not supported by this version; leave it out
+test.toml:67:1: sources is not supported by this version; leave it out";
     assert_eq!(parse(&text, "test.toml").unwrap_err().to_string(), expected);
 }
 
 #[test]
 fn every_unsupported_value_is_refused() {
     for (key, supported, values) in [
-        ("forwarding", "nat", &["full-nat"][..]),
-        ("affinity", "client-ip-port", &["quic-cid"]),
+        ("affinity", "client-ip-port", &["quic-cid"][..]),
         ("when_down", "reassign", &["reject"]),
         ("selection", "maglev", &["least-flows"]),
         ("health.kind", "tcp", &["https", "udp", "dns", "grpc"]),

@@ -105,6 +105,14 @@ prop_compose! {
 }
 
 prop_compose! {
+    /// Addresses of both IP versions.
+    fn source_addresses(net: u8)(v4 in 1_usize..5, v6 in 1_usize..5) -> Vec<IpAddr> {
+        let of = |is_v4, count| (0..count).map(move |number| address(is_v4, net, number));
+        of(true, v4).chain(of(false, v6)).collect()
+    }
+}
+
+prop_compose! {
     fn service(number: usize, v4: bool)(
         (ports, protocol, forwarding, affinity) in
             (prop::collection::btree_set(1_u16.., 0..4), one_of(), one_of::<Forwarding>(), one_of()),
@@ -114,6 +122,7 @@ prop_compose! {
         (panic_threshold, wake) in (0.0..=1.0, vec("[a-z{}\"\\\\ é\n]{1,9}", 0..3)),
         (health, max_fails, fail_timeout) in (option::of(health()), option::of(1_u32..=1000), duration(1)),
         limits in option::of((1_u32.., 1_u32..)),
+        source_addresses in option::of(source_addresses(253)),
         mut backends in backends(v4),
         (pins, sources) in clients(v4),
     ) -> Service {
@@ -139,6 +148,7 @@ prop_compose! {
             ports: ports.into_iter().collect(),
             protocol,
             forwarding,
+            source_addresses: source_addresses.unwrap_or_default(),
             affinity,
             affinity_prefix: AffinityPrefix { v4: v4_bits, v6: v6_bits },
             affinity_timeout,
@@ -169,6 +179,7 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
 prop_compose! {
     fn config()(
         interfaces in prop::collection::btree_set("[a-z\"\\\\é][a-z0-9.]{0,9}", 1..4),
+        (source_addresses, source_ports, max_mappings) in (source_addresses(254), any::<(u16, u16)>(), 1_u32..=1 << 27),
         (xdp_mode, pin_path, max_flows, max_clients) in (one_of(), path(), 1_u32..=1 << 27, 1_u32..=1 << 27),
         (max_services, max_backends) in (10_u32..=1 << 16, 100_u32..=1 << 20),
         (v4, v6) in any::<(bool, bool)>(),
@@ -188,6 +199,9 @@ prop_compose! {
                     v4: v4.then_some(Ipv4Addr::new(10, 0, 0, 1)),
                     v6: v6.then_some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
                 },
+                source_addresses,
+                source_ports: (source_ports.0.min(source_ports.1).max(1), source_ports.0.max(source_ports.1).max(1)),
+                max_mappings,
             },
             control: Control { socket, state },
             metrics: Metrics { listen: listen.into() },

@@ -62,8 +62,9 @@ fn a_host_that_is_ready_lacks_nothing() {
 
 #[test]
 fn each_lack_has_its_mend() {
+    type Case = (&'static str, fn(&mut Facts), &'static str);
     let lo = "ip address add 192.0.2.10/32 dev lo";
-    let cases: [(&str, fn(&mut Facts), &str); 8] = [
+    let cases: [Case; 8] = [
         ("no address", |facts| facts.owners.clear(), lo),
         (
             "on the interface itself",

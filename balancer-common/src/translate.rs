@@ -1,0 +1,252 @@
+//! Both ends of a packet replaced, within its IP version or from one to the other (RFC 7915).
+
+use network_types::{
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    udp::UdpHdr,
+};
+
+use crate::{
+    DropReason,
+    abi::{Address, protocol},
+    checksum::{Sum, Update},
+    packet::{EtherType, Ethernet, Family, Headers, Packet, Ports, Tags, Tcp},
+};
+
+/// What the two ends of a packet are to be, both addresses of one IP version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// The sender.
+    pub source: Address,
+    /// The receiver.
+    pub destination: Address,
+    /// Their ports.
+    pub ports: Ports,
+}
+
+impl Ends {
+    /// The IP version of the two.
+    #[inline(always)]
+    pub const fn family(&self) -> Family {
+        if self.destination.is_v4() {
+            Family::V4
+        } else {
+            Family::V6
+        }
+    }
+}
+
+/// A packet whose beginning can be moved.
+pub trait Resize: Packet {
+    /// Makes the packet longer by `bytes` in front, of any content, or shorter if `bytes` is negative. `None` if there is
+    /// no room; the packet is then as it was.
+    fn grow_front(&mut self, bytes: i32) -> Option<()>;
+}
+
+/// Bytes of the IP packet after its translation to the IP version `to`.
+#[inline(always)]
+pub const fn length(headers: &Headers, to: Family) -> u32 {
+    match (headers.family, to) {
+        (Family::V4, Family::V6) => headers.length.saturating_add(DIFFERENCE),
+        (Family::V6, Family::V4) => headers.length.saturating_sub(DIFFERENCE),
+        (Family::V4, Family::V4) | (Family::V6, Family::V6) => headers.length,
+    }
+}
+
+/// By how much an IPv6 header is longer than an IPv4 header without options.
+const DIFFERENCE: u32 = (Ipv6Hdr::LEN - Ipv4Hdr::LEN) as u32;
+
+/// Gives a packet the ends `ends`, in their IP version, and counts its TTL or hop limit down by one. The caller has seen to
+/// it that the TTL is above one, and addresses the frame afterwards: its MACs may be lost. A checksum that was wrong stays
+/// wrong, so that the receiver refuses the packet.
+///
+/// # Errors
+///
+/// Why the packet cannot be translated. It must then not be sent.
+#[inline(always)]
+pub fn translate<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) -> Result<(), DropReason> {
+    let transport = match (headers.family, ends.family()) {
+        (Family::V4, Family::V4) => replace_v4(packet, headers, ends),
+        (Family::V6, Family::V6) => replace_v6(packet, headers, ends),
+        (Family::V4, Family::V6) => v4_to_v6(packet, headers, ends)?,
+        (Family::V6, Family::V4) => v6_to_v4(packet, headers, ends)?,
+    };
+    transport
+        .and_then(|transport| replace_ports(packet, headers, ends, transport))
+        .ok_or(DropReason::Malformed)
+}
+
+/// Returns the offset of the transport header.
+#[inline(always)]
+fn replace_v4<P: Packet + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) -> Option<usize> {
+    let header = packet.view_mut::<Ipv4Hdr>(headers.network as usize)?;
+    let old = [header.ttl, header.proto];
+    let new = [header.ttl.wrapping_sub(1), header.proto];
+    header.check = addresses(headers, ends).word(old, new).apply(header.check);
+    header.ttl = new[0];
+    header.src_addr = ends.source.v4_octets();
+    header.dst_addr = ends.destination.v4_octets();
+    Some(headers.transport as usize)
+}
+
+/// Returns the offset of the transport header.
+#[inline(always)]
+fn replace_v6<P: Packet + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) -> Option<usize> {
+    let header = packet.view_mut::<Ipv6Hdr>(headers.network as usize)?;
+    header.hop_limit = header.hop_limit.wrapping_sub(1);
+    header.src_addr = ends.source.octets();
+    header.dst_addr = ends.destination.octets();
+    Some(headers.transport as usize)
+}
+
+/// RFC 7915, 4.1. Returns the offset of the transport header.
+#[inline(always)]
+fn v4_to_v6<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) -> Result<Option<usize>, DropReason> {
+    let tags = tags(packet, headers)?;
+    let network = headers.network as usize;
+    let Some(&old) = packet.view::<Ipv4Hdr>(network) else {
+        return Ok(None);
+    };
+    if headers.transport as usize != network + Ipv4Hdr::LEN || lacks_checksum(packet, headers) {
+        return Err(DropReason::Untranslatable);
+    }
+    resize(packet, &tags, DIFFERENCE.cast_signed(), Ethernet::IPV6)?;
+    let Some(header) = packet.view_mut::<Ipv6Hdr>(network) else {
+        return Ok(None);
+    };
+    let payload = (headers.length as u16).wrapping_sub(Ipv4Hdr::LEN as u16);
+    *header = Ipv6Hdr {
+        vcf: [0x60 | old.tos >> 4, old.tos << 4, 0, 0],
+        payload_len: payload.to_be_bytes(),
+        next_hdr: old.proto,
+        hop_limit: old.ttl.wrapping_sub(1),
+        src_addr: ends.source.octets(),
+        dst_addr: ends.destination.octets(),
+    };
+    Ok(Some(network + Ipv6Hdr::LEN))
+}
+
+/// RFC 7915, 5.1. Returns the offset of the transport header.
+#[inline(always)]
+fn v6_to_v4<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) -> Result<Option<usize>, DropReason> {
+    /// IPv4 packets up to this size may be fragmented on their way; IPv6 links take them whole (RFC 7915, 5.1).
+    const FRAGMENTABLE: u32 = 1_260;
+    const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
+
+    let tags = tags(packet, headers)?;
+    let network = headers.network as usize;
+    let Some(&old) = packet.view::<Ipv6Hdr>(network) else {
+        return Ok(None);
+    };
+    if headers.transport as usize != network + Ipv6Hdr::LEN {
+        return Err(DropReason::Untranslatable);
+    }
+    let length = length(headers, Family::V4);
+    if length > u16::MAX as u32 {
+        return Err(DropReason::TooBig);
+    }
+    // The sum over a packet's content is as good as any counter at telling its fragments from those of others.
+    let Some(identification) = transport_checksum(packet, headers) else {
+        return Ok(None);
+    };
+    resize(packet, &tags, -DIFFERENCE.cast_signed(), Ethernet::IPV4)?;
+    let Some(header) = packet.view_mut::<Ipv4Hdr>(network) else {
+        return Ok(None);
+    };
+    let [first, second, ..] = old.vcf;
+    let (vihl, tos) = (0x45, first << 4 | second >> 4);
+    let (id, frags) = if length <= FRAGMENTABLE {
+        (identification, [0; 2])
+    } else {
+        ([0; 2], DONT_FRAGMENT)
+    };
+    let tot_len = (length as u16).to_be_bytes();
+    let (ttl, proto) = (old.hop_limit.wrapping_sub(1), headers.protocol);
+    let check = Sum::ZERO
+        .add_word([vihl, tos])
+        .add_word(tot_len)
+        .add_word(id)
+        .add_word(frags)
+        .add_word([ttl, proto])
+        .add_v4(ends.source.v4_octets())
+        .add_v4(ends.destination.v4_octets())
+        .checksum();
+    *header = Ipv4Hdr {
+        vihl,
+        tos,
+        tot_len,
+        id,
+        frags,
+        ttl,
+        proto,
+        check,
+        src_addr: ends.source.v4_octets(),
+        dst_addr: ends.destination.v4_octets(),
+    };
+    Ok(Some(network + Ipv4Hdr::LEN))
+}
+
+/// The change of a checksum over the addresses. Length and protocol count the same in both pseudo-headers.
+#[inline(always)]
+const fn addresses(headers: &Headers, ends: &Ends) -> Update {
+    Update::NONE
+        .address(headers.source, ends.source)
+        .address(headers.destination, ends.destination)
+}
+
+#[inline(always)]
+fn replace_ports<P: Packet + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends, transport: usize) -> Option<()> {
+    let update = addresses(headers, ends)
+        .word(headers.ports.source, ends.ports.source)
+        .word(headers.ports.destination, ends.ports.destination);
+    if headers.protocol == protocol::TCP {
+        let header = packet.view_mut::<Tcp>(transport)?;
+        header.checksum = update.apply(header.checksum);
+        header.source = ends.ports.source;
+        header.destination = ends.ports.destination;
+    } else {
+        let header = packet.view_mut::<UdpHdr>(transport)?;
+        header.check = update.apply_udp(header.check);
+        header.src = ends.ports.source;
+        header.dst = ends.ports.destination;
+    }
+    Some(())
+}
+
+/// Whether this is a UDP datagram without a checksum, which IPv4 allows and IPv6 does not (RFC 8200, 8.1).
+#[inline(always)]
+fn lacks_checksum<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> bool {
+    headers.protocol == protocol::UDP && transport_checksum(packet, headers) == Some([0; 2])
+}
+
+#[inline(always)]
+fn transport_checksum<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Option<[u8; 2]> {
+    let transport = headers.transport as usize;
+    if headers.protocol == protocol::TCP {
+        Some(packet.view::<Tcp>(transport)?.checksum)
+    } else {
+        Some(packet.view::<UdpHdr>(transport)?.check)
+    }
+}
+
+/// The packet's VLAN tags. Read before its other headers: behind their checks the compiler would leave out its own, which the
+/// verifier insists on.
+#[inline(always)]
+fn tags<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Result<Tags, DropReason> {
+    Tags::read(packet, 0, headers.network as usize).ok_or(DropReason::Malformed)
+}
+
+/// Makes the packet longer by `bytes` in front, and puts the tags there. MACs and what follows on `ether_type` have no content
+/// then.
+#[inline(always)]
+fn resize<P: Resize + ?Sized>(
+    packet: &mut P,
+    tags: &Tags,
+    bytes: i32,
+    ether_type: EtherType,
+) -> Result<(), DropReason> {
+    packet.grow_front(bytes).ok_or(DropReason::NoHeadroom)?;
+    tags.write(packet, ether_type).ok_or(DropReason::Malformed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -123,14 +123,40 @@ pub(super) const HEALTH: Shape = Shape {
     keys: &[
         "kind",
         "port",
+        "send",
+        "expect",
+        "method",
         "path",
         "host",
+        "headers",
         "expect_status",
+        "expect_body",
+        "ca",
+        "sni",
+        "verify",
         "interval",
         "timeout",
         "healthy_threshold",
         "unhealthy_threshold",
     ],
+};
+
+pub(super) const SEND: Shape = Shape {
+    path: "service.health.send",
+    form: Form::Inline,
+    keys: &["hex"],
+};
+
+pub(super) const EXPECT: Shape = Shape {
+    path: "service.health.expect",
+    form: Form::Inline,
+    keys: &["hex", "regex"],
+};
+
+pub(super) const EXPECT_BODY: Shape = Shape {
+    path: "service.health.expect_body",
+    form: Form::Inline,
+    keys: &["hex", "regex"],
 };
 
 pub(super) const PASSIVE: Shape = Shape {
@@ -177,6 +203,9 @@ const ALL: &[&Shape] = &[
     &SERVICE,
     &AFFINITY_PREFIX,
     &HEALTH,
+    &SEND,
+    &EXPECT,
+    &EXPECT_BODY,
     &PASSIVE,
     &LIMITS,
     &NEW_FLOWS_PER_CLIENT,

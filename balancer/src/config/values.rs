@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use ipnet::IpNet;
+use regex::bytes::RegexBuilder;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::maglev::TableSize;
 
@@ -21,6 +24,12 @@ pub(super) const LONGEST: Duration = Duration::from_hours(8766);
 /// The fewest and the most slots that a Maglev table may have, both prime. The most is the larger of the two sizes that
 /// the Maglev paper (NSDI 2016, section 5.3) measures.
 pub(super) const MAGLEV_SIZES: (u32, u32) = (3, 655_373);
+
+/// Bytes that a probe sends at most.
+pub(super) const MAX_PAYLOAD: usize = 4096;
+
+/// Bytes that a compiled regular expression has at most.
+const MAX_REGEX: usize = 1 << 20;
 
 fn has_only(text: &str, punctuation: &str, longest: usize) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || punctuation.contains(c);
@@ -186,6 +195,74 @@ pub(super) fn statuses(text: &str) -> Result<(u16, u16), String> {
     match (status(low), status(high)) {
         (Some(low), Some(high)) if low <= high => Ok((low, high)),
         _ => Err("is not a range of HTTP statuses; write it like \"200\" or \"200-399\"".to_owned()),
+    }
+}
+
+/// The method of an HTTP request.
+pub(super) fn http_method(text: &str) -> Result<String, String> {
+    let is_method = (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_uppercase() || c == '-');
+    if is_method && text != "CONNECT" {
+        Ok(text.to_owned())
+    } else {
+        Err("is not a method that a probe can use; write one like \"GET\", \"HEAD\" or \"OPTIONS\"".to_owned())
+    }
+}
+
+/// The name of a header that is not the probe's own business, in lower case.
+pub(super) fn header_name(text: &str) -> Result<String, String> {
+    let mend = || "is not the name of a header; use letters, digits and '-'".to_owned();
+    let name: HeaderName = text.parse().ok().ok_or_else(mend)?;
+    if name == HOST {
+        Err("has a key of its own; write host = \"www.example.com\" beside headers".to_owned())
+    } else if [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
+        Err("is set by the probe itself; remove it".to_owned())
+    } else {
+        Ok(name.to_string())
+    }
+}
+
+/// The value of a header.
+pub(super) fn header_value(text: &str) -> Result<String, String> {
+    match HeaderValue::from_str(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("cannot be the value of a header; remove its control characters".to_owned()),
+    }
+}
+
+/// A name, or an address, that a certificate can be for.
+pub(super) fn server_name(text: &str) -> Result<String, String> {
+    match ServerName::try_from(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("is not the name of a server; write one like \"www.example.com\"".to_owned()),
+    }
+}
+
+/// Bytes in hexadecimal, with or without spaces between them.
+pub(super) fn hex(text: &str) -> Result<Vec<u8>, String> {
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .filter(|c| *c != ' ')
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
+    match digits.as_deref().map(<[u8]>::as_chunks) {
+        Some((pairs, [])) => Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect()),
+        _ => Err("is not hexadecimal; write two digits for each byte, like \"01ff\"".to_owned()),
+    }
+}
+
+/// A regular expression.
+pub(super) fn regex(text: &str) -> Result<String, String> {
+    match RegexBuilder::new(text).size_limit(MAX_REGEX).build() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(regex::Error::CompiledTooBig(_)) => Err("is too large a regular expression; repeat less in it".to_owned()),
+        Err(error) => {
+            // The lines before the last one repeat the expression and point at the place in it.
+            let error = error.to_string();
+            let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            Err(format!(
+                "is not a regular expression: {reason}; write it as Rust's regex crate has it"
+            ))
+        }
     }
 }
 

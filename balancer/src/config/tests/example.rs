@@ -46,9 +46,13 @@ fn full_example() -> Config {
             wake: vec![],
             health: Some(HealthCheck {
                 probe: Probe::Http(HttpProbe {
+                    tls: None,
+                    method: "GET".to_owned(),
                     path: "/health".to_owned(),
                     host: None,
+                    headers: vec![],
                     expect_status: (200, 399),
+                    expect_body: None,
                 }),
                 port: None,
                 interval: Duration::from_secs(10),
@@ -116,7 +120,7 @@ fn the_example_without_what_is_unsupported_reaches_the_model() {
     assert_eq!(loaded.config, expected);
     assert_eq!(
         shown(&loaded.warnings),
-        "test.toml:46:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
+        "test.toml:47:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
     );
 }
 
@@ -195,11 +199,11 @@ test.toml:31:14: slow_start other than \"0s\" is not supported by this version; 
 test.toml:32:19: panic_threshold other than 0.0 is not supported by this version; leave it out
 test.toml:33:14: wake other than [] is not supported by this version; leave it out
 test.toml:36:8: kind = \"grpc\" is not supported by this version; use \"tcp\"
-test.toml:44:1: passive is not supported by this version; leave it out
-test.toml:48:1: limits is not supported by this version; leave it out
-test.toml:55:11: backup other than false is not supported by this version; leave it out
-test.toml:57:1: pin is not supported by this version; leave it out
-test.toml:61:1: sources is not supported by this version; leave it out";
+test.toml:45:1: passive is not supported by this version; leave it out
+test.toml:49:1: limits is not supported by this version; leave it out
+test.toml:56:11: backup other than false is not supported by this version; leave it out
+test.toml:58:1: pin is not supported by this version; leave it out
+test.toml:62:1: sources is not supported by this version; leave it out";
     assert_eq!(parse(&text, "test.toml").unwrap_err().to_string(), expected);
 }
 
@@ -211,7 +215,7 @@ fn every_unsupported_value_is_refused() {
         ("when_down", "reassign", &["reject", "drop"]),
         ("selection", "maglev", &["least-flows"]),
         ("tracking", "full", &["changes", "none"]),
-        ("health.kind", "tcp", &["https", "udp", "dns", "grpc"]),
+        ("health.kind", "tcp", &["udp", "dns", "grpc"]),
     ] {
         let with = |value: &str| {
             let text = format!(

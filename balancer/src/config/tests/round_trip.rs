@@ -11,7 +11,7 @@ use proptest::{collection::vec, option, prelude::*};
 use super::{
     super::{
         AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits, Metrics,
-        Passive, Pin, PinTarget, Probe, Rate, Service, Sources, address_text, export,
+        Passive, Pattern, Pin, PinTarget, Probe, Rate, Service, Sources, TcpProbe, Tls, Trust, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -43,18 +43,63 @@ fn address(v4: bool, net: u8, number: usize) -> IpAddr {
     }
 }
 
+fn payload(least: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![vec(any::<u8>(), least..9), any::<String>().prop_map(String::into_bytes)]
+        .prop_filter("too short", move |payload| payload.len() >= least)
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    prop_oneof![
+        payload(1).prop_map(Pattern::Bytes),
+        "[a-z]{0,5}|\\^\"[a-z]+\"|\\\\d\\{3\\}".prop_map(Pattern::Regex),
+    ]
+}
+
+fn host() -> impl Strategy<Value = String> {
+    "[a-z]{1,9}(\\.[a-z]{2})?"
+}
+
+fn tls() -> impl Strategy<Value = Tls> {
+    let trust = prop_oneof![
+        Just(Trust::System),
+        Just(Trust::Anyone),
+        path().prop_map(Trust::Authorities)
+    ];
+    (trust, option::of(host())).prop_map(|(trust, sni)| Tls { trust, sni })
+}
+
+prop_compose! {
+    fn http()(
+        tls in option::of(tls()),
+        method in "GET|OPTIONS|X-[A-Z]{1,9}",
+        path in "/[a-z0-9/?=%]{0,3}",
+        host in option::of((host(), "(:80)?").prop_map(|(host, port)| host + &port)),
+        headers in prop::collection::btree_map("x-[a-z0-9]{1,5}", "[a-zA-Z \"\\\\]{0,9}", 0..3),
+        (low, span) in (100_u16..=599, 0_u16..=499),
+        expect_body in option::of(pattern()),
+    ) -> HttpProbe {
+        HttpProbe {
+            tls,
+            method,
+            path,
+            host,
+            headers: headers.into_iter().collect(),
+            expect_status: (low, (low + span).min(599)),
+            expect_body,
+        }
+    }
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    prop_oneof![
+        (payload(0), option::of(pattern())).prop_map(|(send, expect)| Probe::Tcp(TcpProbe { send, expect })),
+        http().prop_map(Probe::Http),
+    ]
+}
+
 prop_compose! {
     fn health()(
-        probe in prop_oneof![
-            Just(Probe::Tcp),
-            ("/[a-z0-9/?=%]{0,3}", option::of("[a-z]{1,9}(\\.[a-z]{2})?(:80)?"), 100_u16..=599, 0_u16..=499).prop_map(
-                |(path, host, low, span)| Probe::Http(HttpProbe {
-                    path,
-                    host,
-                    expect_status: (low, (low + span).min(599)),
-                }),
-            ),
-        ],
+        probe in probe(),
         port in 1_u16..,
         interval in duration(1),
         timeout in duration(1),

@@ -1,10 +1,8 @@
 use std::{net::Ipv4Addr, sync::Mutex};
 
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncWriteExt as _, BufStream};
 
 use super::*;
-use crate::health::probe::loopback;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -110,7 +108,7 @@ fn target(key: u16, initial: Health) -> Target<u16> {
         key,
         address: (Ipv4Addr::LOCALHOST, key).into(),
         check: HealthCheck {
-            probe: config::Probe::Tcp,
+            probe: config::Probe::Tcp(config::TcpProbe::default()),
             port: None,
             interval: SECOND,
             timeout: 5 * SECOND,
@@ -302,31 +300,4 @@ async fn dropping_the_checker_ends_probes_and_verdicts() {
     assert_eq!(lab.verdicts.recv().await, None);
     time::sleep(LONG).await;
     assert_eq!(lab.starts.lock().unwrap().len(), 2);
-}
-
-#[tokio::test]
-async fn a_real_backend_is_down_until_it_listens() {
-    let http = config::HttpProbe {
-        path: "/".into(),
-        host: None,
-        expect_status: (200, 299),
-    };
-    for kind in [config::Probe::Tcp, config::Probe::Http(http)] {
-        let (address, socket) = loopback::closed_port();
-        let (mut checker, mut verdicts) = Checker::new(|_, _| ());
-        let mut target = target(1, Health::Unknown);
-        target.address = address;
-        target.check.probe = kind.clone();
-        target.check.interval = 10 * MILLISECOND;
-        checker.reconcile(vec![target]);
-        assert_eq!(verdicts.recv().await.unwrap().health, Health::Down, "{kind:?}");
-
-        let _server = loopback::serve_on(socket.listen(16).unwrap(), |stream| async {
-            let mut stream = BufStream::new(stream);
-            loopback::read_request(&mut stream).await?;
-            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
-            stream.flush().await
-        });
-        assert_eq!(verdicts.recv().await.unwrap().health, Health::Up, "{kind:?}");
-    }
 }

@@ -4,6 +4,10 @@ use std::io;
 
 use rustix::io::Errno;
 use thiserror::Error;
+use tokio_rustls::rustls;
+
+/// Bytes of an unexpected answer that are shown.
+const SHOWN: usize = 60;
 
 /// Why a probe failed, in few words for logs.
 #[derive(Debug, Error)]
@@ -32,6 +36,12 @@ pub enum Failure {
     /// The HTTP status is not one that counts as healthy.
     #[error("status {0}")]
     Status(u16),
+    /// The answer is not the one that is waited for; its beginning.
+    #[error("unexpected answer {0:?}")]
+    Unexpected(String),
+    /// The TLS handshake failed, or the certificate is not to be believed.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// The configured path or host cannot be sent.
     #[error("no valid request: {0}")]
     Request(String),
@@ -41,6 +51,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// An answer that is not the one that is waited for.
+    pub(super) fn unexpected(answer: &[u8]) -> Self {
+        Self::Unexpected(String::from_utf8_lossy(&answer[..answer.len().min(SHOWN)]).into_owned())
+    }
+
     /// Whether the cause lies on this host, so that the probe says nothing about the backend.
     ///
     /// Counting these would take every backend down at once when the daemon runs out of file descriptors.
@@ -51,6 +66,12 @@ impl Failure {
 
 impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
+        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Self::Tls(tls.to_string());
+        }
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Self::ClosedEarly;
+        }
         match Errno::from_io_error(error) {
             Some(Errno::CONNREFUSED) => Self::Refused,
             Some(Errno::TIMEDOUT) => Self::TimedOut,

@@ -29,18 +29,7 @@ where
     F: Future<Output = T> + Send,
     T: Send + 'static,
 {
-    serve_on(TcpListener::bind(ANY_PORT).await.unwrap(), handle)
-}
-
-/// Starts a server that deals with each connection to `listener` by `handle`.
-pub(in crate::health) fn serve_on<F, T>(
-    listener: TcpListener,
-    handle: impl Fn(TcpStream) -> F + Send + 'static,
-) -> Server<T>
-where
-    F: Future<Output = T> + Send,
-    T: Send + 'static,
-{
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (results, served) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move {

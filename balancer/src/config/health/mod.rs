@@ -1,14 +1,17 @@
-//! How the health of backends is found out.
+//! Reads how the health of backends is found out: when to ask in this file, what to ask in `probes`.
+
+mod pattern;
+mod probes;
 
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::{
-    model::{HealthCheck, HttpProbe, Passive, Probe},
+    model::{HealthCheck, Passive, Probe},
     reader::Table,
     report::Read,
-    values::{self, LONGEST, SHORTEST},
+    values::{LONGEST, SHORTEST},
     wording::alternatives,
 };
 
@@ -20,18 +23,32 @@ enum Kind {
     None,
     Tcp,
     Http,
+    Https,
 }
+
+/// Every kind that asks anything.
+const ALL: &[Kind] = &[Kind::Tcp, Kind::Http, Kind::Https];
+/// Those that speak HTTP.
+const HTTP: &[Kind] = &[Kind::Http, Kind::Https];
 
 /// The keys that not every kind has, and which kinds have them.
 const KEYS: &[(&str, &[Kind])] = &[
-    ("port", &[Kind::Tcp, Kind::Http]),
-    ("path", &[Kind::Http]),
-    ("host", &[Kind::Http]),
-    ("expect_status", &[Kind::Http]),
-    ("interval", &[Kind::Tcp, Kind::Http]),
-    ("timeout", &[Kind::Tcp, Kind::Http]),
-    ("healthy_threshold", &[Kind::Tcp, Kind::Http]),
-    ("unhealthy_threshold", &[Kind::Tcp, Kind::Http]),
+    ("port", ALL),
+    ("send", &[Kind::Tcp]),
+    ("expect", &[Kind::Tcp]),
+    ("method", HTTP),
+    ("path", HTTP),
+    ("host", HTTP),
+    ("headers", HTTP),
+    ("expect_status", HTTP),
+    ("expect_body", HTTP),
+    ("ca", &[Kind::Https]),
+    ("sni", &[Kind::Https]),
+    ("verify", &[Kind::Https]),
+    ("interval", ALL),
+    ("timeout", ALL),
+    ("healthy_threshold", ALL),
+    ("unhealthy_threshold", ALL),
 ];
 
 /// Reads `[service.health]`; `None` if nothing is to be checked.
@@ -40,9 +57,6 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
         .required("kind", r#"kind = "http""#)
         .and_then(|value| value.one_of());
     let port = table.optional("port", |value| value.integer(1..=u16::MAX));
-    let path = table.or("path", "/".to_owned(), |value| value.parsed(values::http_path));
-    let host = table.optional("host", |value| value.parsed(values::http_host));
-    let expect_status = table.or("expect_status", (200, 399), |value| value.parsed(values::statuses));
     let interval = duration(table, "interval", 10);
     let timeout = duration(table, "timeout", 5);
     let healthy_threshold = table.or("healthy_threshold", 2, |value| value.integer(1..=MAX_THRESHOLD));
@@ -52,12 +66,9 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
     refuse_foreign_keys(table, kind);
     let probe = match kind {
         Kind::None => return Ok(None),
-        Kind::Tcp => Probe::Tcp,
-        Kind::Http => Probe::Http(HttpProbe {
-            path: path?,
-            host: host?,
-            expect_status: expect_status?,
-        }),
+        Kind::Tcp => probes::tcp(table).map(Probe::Tcp),
+        Kind::Http => probes::http(table, Ok(None)).map(Probe::Http),
+        Kind::Https => probes::http(table, probes::tls(table).map(Some)).map(Probe::Http),
     };
     let (interval, timeout) = (interval?, timeout?);
     if timeout > interval {
@@ -67,7 +78,7 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
         );
     }
     Ok(Some(HealthCheck {
-        probe,
+        probe: probe?,
         port: port?,
         interval,
         timeout,

@@ -1,0 +1,81 @@
+//! Reads what each kind of probe asks.
+
+use super::{
+    super::{
+        model::{HttpProbe, Pattern, TcpProbe, Tls, Trust},
+        reader::{Distinct, Table, Value},
+        report::Read,
+        schema::{self, Shape},
+        values,
+    },
+    pattern,
+};
+
+pub(super) fn tcp(table: Table<'_>) -> Read<TcpProbe> {
+    let send = table.or("send", Vec::new(), |value| pattern::payload(&value, &schema::SEND));
+    let expect = expected(table, "expect", &schema::EXPECT);
+    Ok(TcpProbe {
+        send: send?,
+        expect: expect?,
+    })
+}
+
+pub(super) fn http(table: Table<'_>, tls: Read<Option<Tls>>) -> Read<HttpProbe> {
+    let method = table.or("method", "GET".to_owned(), |value| value.parsed(values::http_method));
+    let path = table.or("path", "/".to_owned(), |value| value.parsed(values::http_path));
+    let host = table.optional("host", |value| value.parsed(values::http_host));
+    let headers = table.or("headers", Vec::new(), headers);
+    let expect_status = table.or("expect_status", (200, 399), |value| value.parsed(values::statuses));
+    let expect_body = expected(table, "expect_body", &schema::EXPECT_BODY);
+    let method = method?;
+    if method == "HEAD" && table.has("expect_body") {
+        table.refuse_at(
+            "expect_body",
+            "an answer to HEAD has no body; remove it, or use method = \"GET\"",
+        );
+    }
+    Ok(HttpProbe {
+        tls: tls?,
+        method,
+        path: path?,
+        host: host?,
+        headers: headers?,
+        expect_status: expect_status?,
+        expect_body: expect_body?,
+    })
+}
+
+/// Reads the keys that concern TLS.
+pub(super) fn tls(table: Table<'_>) -> Read<Tls> {
+    let ca = table.optional("ca", |value| value.parsed(values::absolute_path));
+    let sni = table.optional("sni", |value| value.parsed(values::server_name));
+    let verify = table.or("verify", true, |value| value.boolean());
+    let trust = match (verify?, ca?) {
+        (true, None) => Trust::System,
+        (true, Some(ca)) => Trust::Authorities(ca),
+        (false, None) => Trust::Anyone,
+        (false, Some(_)) => {
+            return Err(table.refuse_at("ca", "ca has no effect with verify = false; remove one of the two"));
+        }
+    };
+    Ok(Tls { trust, sni: sni? })
+}
+
+fn expected(table: Table<'_>, key: &'static str, shape: &'static Shape) -> Read<Option<Pattern>> {
+    table.optional(key, |value| pattern::pattern(&value, shape))
+}
+
+fn headers(value: Value<'_>) -> Read<Vec<(String, String)>> {
+    let mut distinct = Distinct::default();
+    let example = r#"headers = { x-probe = "yes" }"#;
+    let mut headers = value.entries("header", example, |key, value| {
+        let name = key.parsed(values::header_name);
+        let content = value.parsed(values::header_value);
+        let name = name?;
+        // Names differ in the file, but perhaps in case only.
+        distinct.admit(name.clone(), &value, format!("header {name}"), "remove one of the two")?;
+        Ok((name, content?))
+    })?;
+    headers.sort_unstable();
+    Ok(headers)
+}

@@ -1,0 +1,86 @@
+//! How the health of backends is found out.
+
+use std::{path::PathBuf, time::Duration};
+
+/// How a backend's health is found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked of the backend.
+    pub probe: Probe,
+    /// Port to ask; `None` asks the backend's own, or the service's first.
+    pub port: Option<u16>,
+    /// Time from one probe to the next.
+    pub interval: Duration,
+    /// Time that a probe may take.
+    pub timeout: Duration,
+    /// Successes in a row that bring a down backend up.
+    pub healthy_threshold: u32,
+    /// Failures in a row that take an up backend down.
+    pub unhealthy_threshold: u32,
+}
+
+/// What is asked of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// To accept a TCP connection.
+    Tcp(TcpProbe),
+    /// To answer an HTTP request.
+    Http(HttpProbe),
+}
+
+/// A TCP connection and what is said on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TcpProbe {
+    /// What to send once connected; empty for nothing.
+    pub send: Vec<u8>,
+    /// What the backend must say; `None` is content with the connection.
+    pub expect: Option<Pattern>,
+}
+
+/// An HTTP request and what counts as an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpProbe {
+    /// TLS under HTTP; `None` for plain text.
+    pub tls: Option<Tls>,
+    /// The method of the request.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// `Host` header; `None` sends the backend's address.
+    pub host: Option<String>,
+    /// Further headers, names in lower case, ascending and distinct.
+    pub headers: Vec<(String, String)>,
+    /// Lowest and highest status that counts as healthy.
+    pub expect_status: (u16, u16),
+    /// What the body must have; `None` leaves it unread.
+    pub expect_body: Option<Pattern>,
+}
+
+/// The client's side of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Whose certificates are believed.
+    pub trust: Trust,
+    /// The name to ask for and to find in the certificate; `None` takes the host's, or else the address.
+    pub sni: Option<String>,
+}
+
+/// Whose certificates are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Those of the authorities that the system trusts.
+    System,
+    /// Those of the authorities in a PEM file.
+    Authorities(PathBuf),
+    /// Anybody's, for any name.
+    Anyone,
+}
+
+/// What an answer must have somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// A match of this regular expression, in the syntax of the `regex` crate.
+    Regex(String),
+}

@@ -1,0 +1,8 @@
+//! Health checks of real servers on the loopback interface that fail in each of the ways in which servers do.
+
+mod certificates;
+mod harness;
+mod https;
+mod recovery;
+mod tcp;
+mod web;

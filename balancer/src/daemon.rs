@@ -23,7 +23,7 @@ use crate::{
     control::server::Server,
     controller::{BackendKey, Controller, End, Handle, Input},
     dataplane::{Dataplane, NeighborRequests},
-    health::{Checker, Verdicts},
+    health::{self, Checker, Verdicts},
     metrics::{self, DaemonMetrics},
     neighbors::{self, Interface, Neighbors},
 };
@@ -74,6 +74,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let neighbors = Neighbors::start(neighbor_events).await?;
     let xdp_mode = config.dataplane.xdp_mode;
     let socket = config.control.socket.clone();
+    let max_concurrent = room_for_probes(&config);
     let own_metrics = Arc::new(DaemonMetrics::new()?);
     own_metrics.count_reload(true);
     let mut controller = Controller::new(config, dataplane, Arc::clone(&own_metrics));
@@ -88,7 +89,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let packet_log = controller.dataplane().take_packet_log()?;
 
     let observer = Arc::clone(&own_metrics);
-    let (mut checker, verdicts) = Checker::new(move |(service, backend): &BackendKey, outcome| {
+    let (mut checker, verdicts) = Checker::new(max_concurrent, move |(service, backend): &BackendKey, outcome| {
         observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
     });
     checker.reconcile(controller.targets());
@@ -145,6 +146,18 @@ async fn interfaces(config: &Config) -> anyhow::Result<Vec<Interface>> {
         }
     }
     Ok(found)
+}
+
+/// How many probes may be under way at once.
+fn room_for_probes(config: &Config) -> usize {
+    let wanted = config.health.max_concurrent;
+    let room = health::make_room(wanted);
+    if room < wanted {
+        tracing::warn!(
+            "at most {room} probes run at once, as the hard limit of open files allows no more: raise it, or lower health.max_concurrent = {wanted}"
+        );
+    }
+    room
 }
 
 /// Waits for the first next hop of every backend.

@@ -11,7 +11,8 @@ use toml::ser::ValueSerializer;
 
 use super::{
     model::{
-        Backend, Config, Control, Dataplane, Limits, Metrics, Passive, Pin, PinTarget, Service, Sources, address_text,
+        Backend, Config, Control, Dataplane, Limits, Metrics, Passive, Pin, PinTarget, Probing, Service, Sources,
+        address_text,
     },
     schema::{self, Shape},
     sections::VERSION,
@@ -23,6 +24,7 @@ pub fn export(config: &Config) -> String {
         dataplane,
         control: Control { socket, state },
         metrics: Metrics { listen },
+        health: Probing { max_concurrent },
         services,
     } = config;
     let mut out = Writer::default();
@@ -33,6 +35,8 @@ pub fn export(config: &Config) -> String {
     out.key("state", path(state));
     out.table(&schema::METRICS);
     out.key("listen", listen);
+    out.table(&schema::PROBING);
+    out.key("max_concurrent", max_concurrent);
     for service in services {
         write_service(&mut out, service);
     }

@@ -27,6 +27,8 @@ pub struct Config {
     pub control: Control,
     /// The metrics endpoint.
     pub metrics: Metrics,
+    /// Bounds of health checking.
+    pub health: Probing,
     /// The services, in the order of the file.
     pub services: Vec<Service>,
 }

@@ -55,7 +55,7 @@ impl Shape {
 pub(super) const FILE: Shape = Shape {
     path: "",
     form: Form::File,
-    keys: &["version", "dataplane", "control", "metrics", "service"],
+    keys: &["version", "dataplane", "control", "metrics", "health", "service"],
 };
 
 pub(super) const DATAPLANE: Shape = Shape {
@@ -81,6 +81,12 @@ pub(super) const METRICS: Shape = Shape {
     path: "metrics",
     form: Form::Single,
     keys: &["listen"],
+};
+
+pub(super) const PROBING: Shape = Shape {
+    path: "health",
+    form: Form::Single,
+    keys: &["max_concurrent"],
 };
 
 pub(super) const SERVICE: Shape = Shape {
@@ -135,6 +141,7 @@ pub(super) const HEALTH: Shape = Shape {
         "sni",
         "verify",
         "interval",
+        "interval_down",
         "timeout",
         "healthy_threshold",
         "unhealthy_threshold",
@@ -200,6 +207,7 @@ const ALL: &[&Shape] = &[
     &DATAPLANE,
     &CONTROL,
     &METRICS,
+    &PROBING,
     &SERVICE,
     &AFFINITY_PREFIX,
     &HEALTH,

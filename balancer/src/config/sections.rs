@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, path::PathBuf};
 
 use super::{
+    health,
     model::{Config, Control, DEFAULT_PIN_PATH, Dataplane, Metrics, Service, XdpMode},
     reader::{Distinct, Table, Value},
     report::Read,
@@ -30,6 +31,7 @@ pub(super) fn config(file: Table<'_>) -> Read<Config> {
     let dataplane = section.and_then(dataplane);
     let control = file.section("control", &schema::CONTROL).and_then(control);
     let metrics = file.section("metrics", &schema::METRICS).and_then(metrics);
+    let health = file.section("health", &schema::PROBING).and_then(health::probing);
     let mut taken = Taken::default();
     let services = file.or("service", Vec::new(), |value| {
         value.tables(&schema::SERVICE, |table| service::service(table, &mut taken))
@@ -42,6 +44,7 @@ pub(super) fn config(file: Table<'_>) -> Read<Config> {
         dataplane: dataplane?,
         control: control?,
         metrics: metrics?,
+        health: health?,
         services: services?,
     })
 }

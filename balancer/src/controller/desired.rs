@@ -7,7 +7,7 @@ use balancer_common::abi::{ANY_PORT, Address, AffinityKind, BackendFlags, Forwar
 use super::BackendKey;
 use crate::{
     config::{self, Affinity, Backend, Config, Protocol, Service},
-    health::{Health, Target},
+    health::{Destination, Health, Target},
     neighbors::Unreachable,
     reconcile::{Desired, DesiredBackend, DesiredService, Index},
 };
@@ -97,7 +97,11 @@ pub(super) fn targets(config: &Config, health: &HashMap<BackendKey, Health>) -> 
             let port = check.port.or(backend.port).or_else(|| service.ports.first().copied())?;
             Some(Target {
                 key: (service.name.clone(), backend.name.clone()),
-                address: SocketAddr::new(backend.address, port),
+                destination: Destination {
+                    backend: backend.name.clone(),
+                    address: SocketAddr::new(backend.address, port),
+                    mark: None,
+                },
                 check,
                 initial: health_of(health, service, backend),
             })

@@ -9,7 +9,7 @@ use std::{
 
 use balancer::{
     config::{self, HealthCheck},
-    health::{Checker, Health, Target, Verdict, Verdicts},
+    health::{Checker, Destination, Health, Target, Verdict, Verdicts},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -20,6 +20,8 @@ use tokio::{
 
 /// For what comes: more than it takes on a loaded machine.
 const AMPLE: Duration = Duration::from_mins(1);
+/// Probes at once.
+const ROOM: usize = 100;
 
 /// A backend on a port of its own, which it keeps while it is stopped and started.
 pub(crate) struct Backend {
@@ -103,14 +105,18 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn start(lines: &str, address: SocketAddr) -> Self {
         let (seen, outcomes) = mpsc::unbounded_channel();
-        let (mut checker, verdicts) = Checker::new(move |(): &(), outcome| {
+        let (mut checker, verdicts) = Checker::new(ROOM, move |(): &(), outcome| {
             let result = outcome.result.as_ref().copied().map_err(ToString::to_string);
             // Nobody may be interested any more.
             let _: Result<_, _> = seen.send(result);
         });
         checker.reconcile(vec![Target {
             key: (),
-            address,
+            destination: Destination {
+                backend: "backend".to_owned(),
+                address,
+                mark: None,
+            },
             check: check(lines),
             initial: Health::Unknown,
         }]);

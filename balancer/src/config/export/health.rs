@@ -15,6 +15,7 @@ pub(super) fn write(out: &mut Writer, health: &HealthCheck) {
         probe,
         port,
         interval,
+        interval_down,
         timeout,
         healthy_threshold,
         unhealthy_threshold,
@@ -28,6 +29,7 @@ pub(super) fn write(out: &mut Writer, health: &HealthCheck) {
         out.key("port", port);
     }
     out.key("interval", duration(*interval));
+    out.key("interval_down", duration(*interval_down));
     out.key("timeout", duration(*timeout));
     out.key("healthy_threshold", healthy_threshold);
     out.key("unhealthy_threshold", unhealthy_threshold);

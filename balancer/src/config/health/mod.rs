@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::{
-    model::{HealthCheck, Passive, Probe},
+    model::{HealthCheck, Passive, Probe, Probing},
     reader::Table,
     report::Read,
     values::{LONGEST, SHORTEST},
@@ -16,6 +16,8 @@ use super::{
 };
 
 const MAX_THRESHOLD: u32 = 1000;
+const DEFAULT_CONCURRENT: usize = 2048;
+const MAX_CONCURRENT: usize = 65_536;
 
 /// What the file calls a [`Probe`], or the lack of one.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,10 +48,21 @@ const KEYS: &[(&str, &[Kind])] = &[
     ("sni", &[Kind::Https]),
     ("verify", &[Kind::Https]),
     ("interval", ALL),
+    ("interval_down", ALL),
     ("timeout", ALL),
     ("healthy_threshold", ALL),
     ("unhealthy_threshold", ALL),
 ];
+
+/// Reads `[health]`.
+pub(super) fn probing(table: Table<'_>) -> Read<Probing> {
+    let max_concurrent = table.or("max_concurrent", DEFAULT_CONCURRENT, |value| {
+        value.integer(1..=MAX_CONCURRENT)
+    });
+    Ok(Probing {
+        max_concurrent: max_concurrent?,
+    })
+}
 
 /// Reads `[service.health]`; `None` if nothing is to be checked.
 pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
@@ -58,6 +71,7 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
         .and_then(|value| value.one_of());
     let port = table.optional("port", |value| value.integer(1..=u16::MAX));
     let interval = duration(table, "interval", 10);
+    let interval_down = table.optional("interval_down", |value| value.duration(SHORTEST..=LONGEST));
     let timeout = duration(table, "timeout", 5);
     let healthy_threshold = table.or("healthy_threshold", 2, |value| value.integer(1..=MAX_THRESHOLD));
     let unhealthy_threshold = table.or("unhealthy_threshold", 3, |value| value.integer(1..=MAX_THRESHOLD));
@@ -81,6 +95,7 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
         probe: probe?,
         port: port?,
         interval,
+        interval_down: interval_down?.unwrap_or(interval),
         timeout,
         healthy_threshold: healthy_threshold?,
         unhealthy_threshold: unhealthy_threshold?,

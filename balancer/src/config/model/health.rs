@@ -2,8 +2,15 @@
 
 use std::{path::PathBuf, time::Duration};
 
+/// Bounds of health checking, over all services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probing {
+    /// Probes that may be under way at once.
+    pub max_concurrent: usize,
+}
+
 /// How a backend's health is found out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HealthCheck {
     /// What is asked of the backend.
     pub probe: Probe,
@@ -11,6 +18,8 @@ pub struct HealthCheck {
     pub port: Option<u16>,
     /// Time from one probe to the next.
     pub interval: Duration,
+    /// The same while the backend is down.
+    pub interval_down: Duration,
     /// Time that a probe may take.
     pub timeout: Duration,
     /// Successes in a row that bring a down backend up.
@@ -20,7 +29,7 @@ pub struct HealthCheck {
 }
 
 /// What is asked of a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Probe {
     /// To accept a TCP connection.
     Tcp(TcpProbe),
@@ -29,7 +38,7 @@ pub enum Probe {
 }
 
 /// A TCP connection and what is said on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TcpProbe {
     /// What to send once connected; empty for nothing.
     pub send: Vec<u8>,
@@ -38,7 +47,7 @@ pub struct TcpProbe {
 }
 
 /// An HTTP request and what counts as an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpProbe {
     /// TLS under HTTP; `None` for plain text.
     pub tls: Option<Tls>,
@@ -57,7 +66,7 @@ pub struct HttpProbe {
 }
 
 /// The client's side of TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tls {
     /// Whose certificates are believed.
     pub trust: Trust,
@@ -66,7 +75,7 @@ pub struct Tls {
 }
 
 /// Whose certificates are believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Trust {
     /// Those of the authorities that the system trusts.
     System,
@@ -77,7 +86,7 @@ pub enum Trust {
 }
 
 /// What an answer must have somewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern {
     /// These bytes.
     Bytes(Vec<u8>),

@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::{
     super::{
         Affinity, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits,
-        Metrics, Passive, Pin, PinTarget, Probe, Protocol, Rate, Selection, Service, Sources, Tracking, WhenDown,
-        XdpMode,
+        Metrics, Passive, Pin, PinTarget, Probe, Probing, Protocol, Rate, Selection, Service, Sources, Tracking,
+        WhenDown, XdpMode,
     },
     FULL_EXAMPLE, parse, parse_all, shown,
 };
@@ -28,6 +28,7 @@ fn full_example() -> Config {
         metrics: Metrics {
             listen: "127.0.0.1:9310".parse().unwrap(),
         },
+        health: Probing { max_concurrent: 2048 },
         services: vec![Service {
             name: "web".to_owned(),
             address: "192.0.2.10".parse().unwrap(),
@@ -56,6 +57,7 @@ fn full_example() -> Config {
                 }),
                 port: None,
                 interval: Duration::from_secs(10),
+                interval_down: Duration::from_secs(10),
                 timeout: Duration::from_secs(5),
                 healthy_threshold: 2,
                 unhealthy_threshold: 3,
@@ -120,7 +122,7 @@ fn the_example_without_what_is_unsupported_reaches_the_model() {
     assert_eq!(loaded.config, expected);
     assert_eq!(
         shown(&loaded.warnings),
-        "test.toml:47:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
+        "test.toml:51:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
     );
 }
 
@@ -190,20 +192,20 @@ fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
         .replace("\"http\"", "\"grpc\"")
         .replace("backup  = false", "backup  = true");
     let expected = "\
-test.toml:23:14: forwarding = \"dsr\" is not supported by this version; use \"nat\"
-test.toml:24:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
-test.toml:27:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
-test.toml:29:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
-test.toml:30:14: tracking = \"changes\" is not supported by this version; use \"full\"
-test.toml:31:14: slow_start other than \"0s\" is not supported by this version; leave it out
-test.toml:32:19: panic_threshold other than 0.0 is not supported by this version; leave it out
-test.toml:33:14: wake other than [] is not supported by this version; leave it out
-test.toml:36:8: kind = \"grpc\" is not supported by this version; use \"tcp\"
-test.toml:45:1: passive is not supported by this version; leave it out
-test.toml:49:1: limits is not supported by this version; leave it out
-test.toml:56:11: backup other than false is not supported by this version; leave it out
-test.toml:58:1: pin is not supported by this version; leave it out
-test.toml:62:1: sources is not supported by this version; leave it out";
+test.toml:26:14: forwarding = \"dsr\" is not supported by this version; use \"nat\"
+test.toml:27:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
+test.toml:30:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
+test.toml:32:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
+test.toml:33:14: tracking = \"changes\" is not supported by this version; use \"full\"
+test.toml:34:14: slow_start other than \"0s\" is not supported by this version; leave it out
+test.toml:35:19: panic_threshold other than 0.0 is not supported by this version; leave it out
+test.toml:36:14: wake other than [] is not supported by this version; leave it out
+test.toml:39:8: kind = \"grpc\" is not supported by this version; use \"tcp\"
+test.toml:49:1: passive is not supported by this version; leave it out
+test.toml:53:1: limits is not supported by this version; leave it out
+test.toml:60:11: backup other than false is not supported by this version; leave it out
+test.toml:62:1: pin is not supported by this version; leave it out
+test.toml:66:1: sources is not supported by this version; leave it out";
     assert_eq!(parse(&text, "test.toml").unwrap_err().to_string(), expected);
 }
 

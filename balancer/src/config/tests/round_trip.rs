@@ -11,7 +11,8 @@ use proptest::{collection::vec, option, prelude::*};
 use super::{
     super::{
         AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits, Metrics,
-        Passive, Pattern, Pin, PinTarget, Probe, Rate, Service, Sources, TcpProbe, Tls, Trust, address_text, export,
+        Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Service, Sources, TcpProbe, Tls, Trust, address_text,
+        export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -102,6 +103,7 @@ prop_compose! {
         probe in probe(),
         port in 1_u16..,
         interval in duration(1),
+        interval_down in duration(1),
         timeout in duration(1),
         thresholds in (1_u32..=1000, 1_u32..=1000),
     ) -> HealthCheck {
@@ -109,6 +111,7 @@ prop_compose! {
             probe,
             port: Some(port),
             interval,
+            interval_down,
             timeout,
             healthy_threshold: thresholds.0,
             unhealthy_threshold: thresholds.1,
@@ -208,6 +211,7 @@ prop_compose! {
         (xdp_mode, pin_path, max_flows) in (one_of(), path(), 1_u32..=1 << 27),
         (max_services, max_backends) in (10_u32..=1 << 16, 100_u32..=1 << 20),
         (socket, state, listen) in (path(), path(), any::<(IpAddr, u16)>()),
+        max_concurrent in 1_usize..=65_536,
         services in services(),
     ) -> Config {
         Config {
@@ -221,6 +225,7 @@ prop_compose! {
             },
             control: Control { socket, state },
             metrics: Metrics { listen: listen.into() },
+            health: Probing { max_concurrent },
             services,
         }
     }

@@ -14,8 +14,8 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
-use super::{Failure, MAX_REPLY, Probe, connect, pattern::Pattern, tls::TlsClient};
-use crate::config;
+use super::{Failure, MAX_REPLY, Probe, pattern::Pattern, socket::connect, tls::TlsClient};
+use crate::{config, health::Destination};
 
 /// Bytes of a body that are looked at.
 const MAX_BODY: usize = 64 * 1024;
@@ -65,16 +65,16 @@ impl HttpProbe {
             .body(Empty::new())
     }
 
-    async fn ask(&self, target: SocketAddr) -> Result<(), Failure> {
+    async fn ask(&self, destination: &Destination) -> Result<(), Failure> {
         let request = self
-            .request(target)
+            .request(destination.address)
             .map_err(|error| Failure::Request(error.to_string()))?;
-        let mut stream = connect(target).await?;
+        let mut stream = connect(destination).await?;
         let (reader, writer) = stream.split();
         let mut stream = tokio::io::join(reader.take(self.max_reply), writer);
         let result = match &self.tls {
             None => self.exchange(&mut stream, request).await,
-            Some(tls) => match tls.begin(&mut stream, target).await {
+            Some(tls) => match tls.begin(&mut stream, destination.address).await {
                 Ok(stream) => self.exchange(stream, request).await,
                 Err(failure) => Err(failure),
             },
@@ -120,8 +120,8 @@ impl HttpProbe {
 }
 
 impl Probe for HttpProbe {
-    fn probe(&self, target: SocketAddr) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(self.ask(target))
+    fn probe<'a>(&'a self, destination: &'a Destination) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(self.ask(destination))
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
     }
 
     async fn probe(target: SocketAddr, timeout: Duration) -> Result<(), Failure> {
-        within(timeout, &http_probe(), target).await
+        within(timeout, &http_probe(), &loopback::destination(target)).await
     }
 
     /// A server that reads a request, sends `reply` as it is, and nothing more.
@@ -269,7 +269,7 @@ mod tests {
         let mut probe = http_probe();
         probe.config.path = "/with space".into();
         let (address, _held) = loopback::closed_port();
-        let failure = probe.probe(address).await.unwrap_err();
+        let failure = probe.probe(&loopback::destination(address)).await.unwrap_err();
         assert!(matches!(failure, Failure::Request(_)), "{failure:?}");
     }
 

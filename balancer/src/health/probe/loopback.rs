@@ -13,6 +13,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::health::Destination;
+
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A server that deals with one connection after the other until it is dropped.
@@ -52,6 +54,15 @@ impl<T> Server<T> {
 impl<T> Drop for Server<T> {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Where probes of a server go.
+pub(in crate::health) fn destination(address: SocketAddr) -> Destination {
+    Destination {
+        backend: "backend".to_owned(),
+        address,
+        mark: None,
     }
 }
 

@@ -1,12 +1,10 @@
 //! The TCP probe: does the backend accept a connection, and say what it should?
 
-use std::net::SocketAddr;
-
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Failure, MAX_REPLY, Probe, connect, pattern::Pattern};
-use crate::config;
+use super::{Failure, MAX_REPLY, Probe, pattern::Pattern, socket::connect};
+use crate::{config, health::Destination};
 
 /// Succeeds when the handshake does and, if anything is expected, as soon as it has come.
 pub(super) struct TcpProbe {
@@ -22,8 +20,8 @@ impl TcpProbe {
         }
     }
 
-    async fn ask(&self, target: SocketAddr) -> Result<(), Failure> {
-        let mut stream = connect(target).await?;
+    async fn ask(&self, destination: &Destination) -> Result<(), Failure> {
+        let mut stream = connect(destination).await?;
         stream.write_all(&self.send).await?;
         let Some(pattern) = &self.expect else {
             return Ok(());
@@ -44,8 +42,8 @@ impl TcpProbe {
 }
 
 impl Probe for TcpProbe {
-    fn probe(&self, target: SocketAddr) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(self.ask(target))
+    fn probe<'a>(&'a self, destination: &'a Destination) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(self.ask(destination))
     }
 }
 
@@ -60,7 +58,8 @@ mod tests {
     async fn the_connection_ends_with_a_reset() {
         let mut server = loopback::serve(|mut stream| async move { stream.read(&mut [0]).await }).await;
         let probe = TcpProbe::new(&config::TcpProbe::default());
-        probe.probe(server.address).await.unwrap();
+        let destination = loopback::destination(server.address);
+        probe.probe(&destination).await.unwrap();
         let end = server.served().await.unwrap_err();
         assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
     }

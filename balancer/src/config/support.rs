@@ -46,8 +46,6 @@ pub(super) const UNSUPPORTED: &[Unsupported] = &[
     key("service", "limits"),
     key("service", "pin"),
     key("service", "sources"),
-    value("service.health", "kind", "udp", "none"),
-    value("service.health", "kind", "dns", "none"),
     value("service.health", "kind", "grpc", "tcp"),
     all_but("service.backend", "backup", "false", is_false),
 ];

@@ -3,11 +3,13 @@
 //! An error completes a sentence that begins with the value: `is not …; write …`.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    str::FromStr as _,
     time::Duration,
 };
 
+use domain::base::{Name, Rtype, iana::Rcode};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use ipnet::IpNet;
 use regex::bytes::RegexBuilder;
@@ -234,6 +236,40 @@ pub(super) fn server_name(text: &str) -> Result<String, String> {
     match ServerName::try_from(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err("is not the name of a server; write one like \"www.example.com\"".to_owned()),
+    }
+}
+
+/// A domain name.
+pub(super) fn domain_name(text: &str) -> Result<Name<Vec<u8>>, String> {
+    let mend = || "is not a domain name; write it like \"www.example.com\"".to_owned();
+    Name::from_str(text).ok().ok_or_else(mend)
+}
+
+/// A type of DNS records.
+pub(super) fn record_type(text: &str) -> Result<Rtype, String> {
+    let mend = || "is not a type of DNS records; write one like \"A\", \"AAAA\", \"SOA\" or \"TXT\"".to_owned();
+    text.parse().ok().ok_or_else(mend)
+}
+
+/// A response code of DNS.
+pub(super) fn rcode(text: &str) -> Result<Rcode, String> {
+    let mend = || "is not a DNS response code; write one like \"NOERROR\", \"NXDOMAIN\" or \"REFUSED\"".to_owned();
+    text.parse().ok().ok_or_else(mend)
+}
+
+/// What a record of type `record_type` has.
+pub(super) fn record_data(text: &str, record_type: Rtype) -> Result<String, String> {
+    match record_type {
+        _ if text.is_empty() => Err("is empty; write the data of a record, like \"192.0.2.1\"".to_owned()),
+        Rtype::A => match text.parse::<Ipv4Addr>() {
+            Ok(address) => Ok(address.to_string()),
+            Err(_) => Err("is not an IPv4 address, which is what A records have".to_owned()),
+        },
+        Rtype::AAAA => match text.parse::<Ipv6Addr>() {
+            Ok(address) => Ok(address.to_string()),
+            Err(_) => Err("is not an IPv6 address, which is what AAAA records have".to_owned()),
+        },
+        _ => Ok(text.to_owned()),
     }
 }
 

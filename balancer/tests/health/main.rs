@@ -1,8 +1,11 @@
 //! Health checks of real servers on the loopback interface that fail in each of the ways in which servers do.
 
 mod certificates;
+mod datagrams;
+mod dns;
 mod harness;
 mod https;
 mod recovery;
 mod tcp;
+mod udp;
 mod web;

@@ -1,20 +1,25 @@
 //! However a backend fails, it is found down after as many probes as the threshold says, and up again likewise.
 
-use crate::{
-    harness::{Backend, Watch},
-    web,
-};
+use std::net::SocketAddr;
+
 use balancer::health::Health;
+
+use crate::{
+    datagrams::Datagrams,
+    dns,
+    harness::{Backend, Watch},
+    udp, web,
+};
 
 const UNHEALTHY: usize = 3;
 const HEALTHY: usize = 2;
 
 /// A watch on a backend that is up.
-async fn watch(lines: &str, backend: &Backend) -> Watch {
+async fn watch(lines: &str, address: SocketAddr) -> Watch {
     let timing = format!(
         "interval = '20ms'\ntimeout = '500ms'\nunhealthy_threshold = {UNHEALTHY}\nhealthy_threshold = {HEALTHY}"
     );
-    let mut watch = Watch::start(&format!("{lines}\n{timing}"), backend.address);
+    let mut watch = Watch::start(&format!("{lines}\n{timing}"), address);
     let (verdict, outcomes) = watch.verdict().await;
     assert_eq!((verdict.health, outcomes), (Health::Up, vec![Ok(())]));
     watch
@@ -45,7 +50,7 @@ macro_rules! a_web_server_that {
                 #[tokio::test]
                 async fn $way() {
                     let mut backend = Backend::start(web::serves).await;
-                    let mut watch = watch("kind = 'http'\nexpect_body = 'well'", &backend).await;
+                    let mut watch = watch("kind = 'http'\nexpect_body = 'well'", backend.address).await;
                     backend.become_one_that(web::$way).await;
                     falls(&mut watch, $reason).await;
                     backend.become_one_that(web::serves).await;
@@ -68,9 +73,33 @@ a_web_server_that! {
 #[tokio::test]
 async fn a_server_that_is_gone() {
     let mut backend = Backend::start(web::serves).await;
-    let mut watch = watch("kind = 'tcp'", &backend).await;
+    let mut watch = watch("kind = 'tcp'", backend.address).await;
     backend.stop().await;
     falls(&mut watch, "connection refused").await;
     backend.become_one_that(web::serves).await;
+    rises(&mut watch).await;
+}
+
+#[tokio::test]
+async fn a_server_of_datagrams_that_is_gone() {
+    let mut backend = Datagrams::start(udp::answers).await;
+    let mut watch = watch("kind = 'udp'\nsend = 'ping'", backend.address).await;
+    backend.stop().await;
+    falls(&mut watch, "connection refused").await;
+    backend.become_one_that(udp::answers).await;
+    rises(&mut watch).await;
+}
+
+#[tokio::test]
+async fn a_name_server_that_fails_or_hangs() {
+    let mut backend = Datagrams::start(dns::serves).await;
+    let mut watch = watch("kind = 'dns'\nquery = 'www.example.com'", backend.address).await;
+    backend.become_one_that(dns::fails).await;
+    falls(&mut watch, "DNS response SERVFAIL").await;
+    backend.become_one_that(dns::serves).await;
+    rises(&mut watch).await;
+    backend.become_one_that(|_| vec![]).await;
+    falls(&mut watch, "timed out").await;
+    backend.become_one_that(dns::serves).await;
     rises(&mut watch).await;
 }

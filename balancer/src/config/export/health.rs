@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Writer, duration, path};
 use crate::config::{
-    model::{HealthCheck, HttpProbe, Pattern, Probe, TcpProbe, Tls, Trust},
+    model::{DnsProbe, HealthCheck, HttpProbe, Pattern, Probe, TcpProbe, Tls, Trust, UdpProbe},
     schema,
 };
 
@@ -24,6 +24,8 @@ pub(super) fn write(out: &mut Writer, health: &HealthCheck) {
     match probe {
         Probe::Tcp(probe) => tcp(out, probe),
         Probe::Http(probe) => http(out, probe),
+        Probe::Udp(probe) => udp(out, probe),
+        Probe::Dns(probe) => dns(out, probe),
     }
     if let Some(port) = port {
         out.key("port", port);
@@ -71,6 +73,32 @@ fn http(out: &mut Writer, probe: &HttpProbe) {
     }
     if let Some(tls) = tls {
         write_tls(out, tls);
+    }
+}
+
+fn udp(out: &mut Writer, UdpProbe { send, expect }: &UdpProbe) {
+    out.key("kind", "udp");
+    out.key("send", Bytes::from(send));
+    if let Some(expect) = expect {
+        out.key("expect", Bytes::from(expect));
+    }
+}
+
+fn dns(out: &mut Writer, probe: &DnsProbe) {
+    let DnsProbe {
+        query,
+        query_type,
+        transport,
+        expect_rcode,
+        expect_answer,
+    } = probe;
+    out.key("kind", "dns");
+    out.key("query", query.to_string());
+    out.key("query_type", query_type.to_string());
+    out.key("transport", transport);
+    out.key("expect_rcode", expect_rcode.to_string());
+    if let Some(expect) = expect_answer {
+        out.key("expect_answer", expect);
     }
 }
 

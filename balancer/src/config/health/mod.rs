@@ -26,24 +26,33 @@ enum Kind {
     Tcp,
     Http,
     Https,
+    Udp,
+    Dns,
 }
 
 /// Every kind that asks anything.
-const ALL: &[Kind] = &[Kind::Tcp, Kind::Http, Kind::Https];
+const ALL: &[Kind] = &[Kind::Tcp, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns];
+/// Those that send bytes as they are.
+const RAW: &[Kind] = &[Kind::Tcp, Kind::Udp];
 /// Those that speak HTTP.
 const HTTP: &[Kind] = &[Kind::Http, Kind::Https];
 
 /// The keys that not every kind has, and which kinds have them.
 const KEYS: &[(&str, &[Kind])] = &[
     ("port", ALL),
-    ("send", &[Kind::Tcp]),
-    ("expect", &[Kind::Tcp]),
+    ("send", RAW),
+    ("expect", RAW),
     ("method", HTTP),
     ("path", HTTP),
     ("host", HTTP),
     ("headers", HTTP),
     ("expect_status", HTTP),
     ("expect_body", HTTP),
+    ("query", &[Kind::Dns]),
+    ("query_type", &[Kind::Dns]),
+    ("transport", &[Kind::Dns]),
+    ("expect_rcode", &[Kind::Dns]),
+    ("expect_answer", &[Kind::Dns]),
     ("ca", &[Kind::Https]),
     ("sni", &[Kind::Https]),
     ("verify", &[Kind::Https]),
@@ -83,6 +92,8 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
         Kind::Tcp => probes::tcp(table).map(Probe::Tcp),
         Kind::Http => probes::http(table, Ok(None)).map(Probe::Http),
         Kind::Https => probes::http(table, probes::tls(table).map(Some)).map(Probe::Http),
+        Kind::Udp => probes::udp(table).map(Probe::Udp),
+        Kind::Dns => probes::dns(table).map(Probe::Dns),
     };
     let (interval, timeout) = (interval?, timeout?);
     if timeout > interval {

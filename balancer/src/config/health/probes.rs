@@ -1,8 +1,10 @@
 //! Reads what each kind of probe asks.
 
+use domain::base::{Rtype, iana::Rcode};
+
 use super::{
     super::{
-        model::{HttpProbe, Pattern, TcpProbe, Tls, Trust},
+        model::{DnsProbe, HttpProbe, Pattern, Protocol, TcpProbe, Tls, Trust, UdpProbe},
         reader::{Distinct, Table, Value},
         report::Read,
         schema::{self, Shape},
@@ -42,6 +44,31 @@ pub(super) fn http(table: Table<'_>, tls: Read<Option<Tls>>) -> Read<HttpProbe> 
         headers: headers?,
         expect_status: expect_status?,
         expect_body: expect_body?,
+    })
+}
+
+pub(super) fn udp(table: Table<'_>) -> Read<UdpProbe> {
+    let TcpProbe { send, expect } = tcp(table)?;
+    Ok(UdpProbe { send, expect })
+}
+
+pub(super) fn dns(table: Table<'_>) -> Read<DnsProbe> {
+    let query = table
+        .required("query", r#"query = "www.example.com""#)
+        .and_then(|value| value.parsed(values::domain_name));
+    let query_type = table.or("query_type", Rtype::A, |value| value.parsed(values::record_type));
+    let transport = table.or("transport", Protocol::Udp, |value| value.one_of());
+    let expect_rcode = table.or("expect_rcode", Rcode::NOERROR, |value| value.parsed(values::rcode));
+    let query_type = query_type?;
+    let expect_answer = table.optional("expect_answer", |value| {
+        value.parsed(|text| values::record_data(text, query_type))
+    });
+    Ok(DnsProbe {
+        query: query?,
+        query_type,
+        transport: transport?,
+        expect_rcode: expect_rcode?,
+        expect_answer: expect_answer?,
     })
 }
 

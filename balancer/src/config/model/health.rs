@@ -2,6 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use domain::base::{Name, Rtype, iana::Rcode};
+
+use super::Protocol;
+
 /// Bounds of health checking, over all services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probing {
@@ -35,6 +39,10 @@ pub enum Probe {
     Tcp(TcpProbe),
     /// To answer an HTTP request.
     Http(HttpProbe),
+    /// To answer a datagram, or at least not to refuse it.
+    Udp(UdpProbe),
+    /// To answer a DNS query.
+    Dns(DnsProbe),
 }
 
 /// A TCP connection and what is said on it.
@@ -63,6 +71,30 @@ pub struct HttpProbe {
     pub expect_status: (u16, u16),
     /// What the body must have; `None` leaves it unread.
     pub expect_body: Option<Pattern>,
+}
+
+/// A datagram and what counts as an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UdpProbe {
+    /// The datagram; it may be empty.
+    pub send: Vec<u8>,
+    /// What the backend must answer; `None` is content with anything but an ICMP error.
+    pub expect: Option<Pattern>,
+}
+
+/// A DNS query and what counts as an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DnsProbe {
+    /// The name that is looked up.
+    pub query: Name<Vec<u8>>,
+    /// The type of the records that are looked up.
+    pub query_type: Rtype,
+    /// What the query goes over.
+    pub transport: Protocol,
+    /// The response code that counts as healthy.
+    pub expect_rcode: Rcode,
+    /// What one of the answers must be, as zone files write it; `None` does not look at them.
+    pub expect_answer: Option<String>,
 }
 
 /// The client's side of TLS.

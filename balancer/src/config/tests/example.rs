@@ -217,7 +217,7 @@ fn every_unsupported_value_is_refused() {
         ("when_down", "reassign", &["reject", "drop"]),
         ("selection", "maglev", &["least-flows"]),
         ("tracking", "full", &["changes", "none"]),
-        ("health.kind", "tcp", &["udp", "dns", "grpc"]),
+        ("health.kind", "tcp", &["grpc"]),
     ] {
         let with = |value: &str| {
             let text = format!(

@@ -5,14 +5,15 @@ use std::{
 };
 
 use clap::ValueEnum;
+use domain::base::{Rtype, iana::Rcode};
 use ipnet::IpNet;
 use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     super::{
-        AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits, Metrics,
-        Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Service, Sources, TcpProbe, Tls, Trust, address_text,
-        export,
+        AffinityPrefix, Backend, Config, Control, Dataplane, DnsProbe, Forwarding, HealthCheck, HttpProbe, Limits,
+        Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Service, Sources, TcpProbe, Tls, Trust,
+        UdpProbe, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -91,10 +92,28 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn dns()(
+        query in "\\.|([a-z0-9_-]{1,9}\\.){0,3}[a-z]{1,3}\\.?",
+        (query_type, expect_answer) in prop_oneof![
+            (Just(Rtype::A), option::of(Just("192.0.2.1".to_owned()))),
+            (Just(Rtype::AAAA), option::of(Just("2001:db8::1".to_owned()))),
+            (Just(Rtype::TXT), option::of("[a-z \"\\\\é]{1,9}")),
+            (Just(Rtype::from_int(65_280)), Just(None)),
+        ],
+        transport in one_of(),
+        expect_rcode in prop::sample::select(&[Rcode::NOERROR, Rcode::NXDOMAIN, Rcode::REFUSED][..]),
+    ) -> DnsProbe {
+        DnsProbe { query: query.parse().unwrap(), query_type, transport, expect_rcode, expect_answer }
+    }
+}
+
 fn probe() -> impl Strategy<Value = Probe> {
     prop_oneof![
         (payload(0), option::of(pattern())).prop_map(|(send, expect)| Probe::Tcp(TcpProbe { send, expect })),
         http().prop_map(Probe::Http),
+        (payload(0), option::of(pattern())).prop_map(|(send, expect)| Probe::Udp(UdpProbe { send, expect })),
+        dns().prop_map(Probe::Dns),
     ]
 }
 

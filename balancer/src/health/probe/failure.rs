@@ -36,6 +36,9 @@ pub enum Failure {
     /// The HTTP status is not one that counts as healthy.
     #[error("status {0}")]
     Status(u16),
+    /// The DNS response has a code that is not the expected one.
+    #[error("DNS response {0}")]
+    Rcode(String),
     /// The answer is not the one that is waited for; its beginning.
     #[error("unexpected answer {0:?}")]
     Unexpected(String),

@@ -1,5 +1,7 @@
 //! Probes: one question to one backend.
 
+mod datagram;
+mod dns;
 mod failure;
 mod http;
 #[cfg(test)]
@@ -8,13 +10,14 @@ mod pattern;
 mod socket;
 mod tcp;
 mod tls;
+mod udp;
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
 pub use self::failure::Failure;
-use self::{http::HttpProbe, tcp::TcpProbe};
+use self::{dns::DnsProbe, http::HttpProbe, tcp::TcpProbe, udp::UdpProbe};
 use super::Destination;
 use crate::config::{self, HealthCheck};
 
@@ -33,6 +36,8 @@ pub(super) fn from_config(check: &HealthCheck) -> Arc<dyn Probe> {
     match &check.probe {
         config::Probe::Tcp(tcp) => Arc::new(TcpProbe::new(tcp)),
         config::Probe::Http(http) => Arc::new(HttpProbe::new(http)),
+        config::Probe::Udp(udp) => Arc::new(UdpProbe::new(udp, check.timeout)),
+        config::Probe::Dns(dns) => Arc::new(DnsProbe::new(dns)),
     }
 }
 

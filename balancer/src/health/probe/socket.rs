@@ -1,9 +1,13 @@
 //! The sockets that probes ask through.
 
-use std::{io, net::SocketAddr, os::fd::AsFd};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsFd,
+};
 
 use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use super::Failure;
 use crate::health::Destination;
@@ -21,6 +25,18 @@ pub(super) async fn connect(destination: &Destination) -> Result<TcpStream, Fail
     mark(&socket, destination)?;
     socket.set_zero_linger()?;
     Ok(socket.connect(destination.address).await?)
+}
+
+/// Opens a socket for datagrams to the destination, which is told by the next call when one of them is refused.
+pub(super) async fn datagrams(destination: &Destination) -> Result<UdpSocket, Failure> {
+    let any: SocketAddr = match destination.address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    mark(&socket, destination)?;
+    socket.connect(destination.address).await?;
+    Ok(socket)
 }
 
 /// Marks a socket as the destination wants it. Without the right to do so, nothing could be told about the backend.
@@ -48,6 +64,7 @@ mod tests {
                 ..unmarked.clone()
             };
             connect(&destination).await.unwrap();
+            datagrams(&destination).await.unwrap();
         }
         let destination = Destination {
             mark: Some(7),
@@ -55,7 +72,9 @@ mod tests {
         };
         match connect(&destination).await {
             Ok(stream) => {
+                let datagrams = datagrams(&destination).await.unwrap();
                 assert_eq!(SockRef::from(&stream).mark().unwrap(), 7);
+                assert_eq!(SockRef::from(&datagrams).mark().unwrap(), 7);
             }
             Err(failure) => assert!(failure.is_local(), "{failure:?}"),
         }

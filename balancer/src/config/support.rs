@@ -46,7 +46,6 @@ pub(super) const UNSUPPORTED: &[Unsupported] = &[
     key("service", "limits"),
     key("service", "pin"),
     key("service", "sources"),
-    value("service.health", "kind", "grpc", "tcp"),
     all_but("service.backend", "backup", "false", is_false),
 ];
 

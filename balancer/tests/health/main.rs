@@ -3,6 +3,7 @@
 mod certificates;
 mod datagrams;
 mod dns;
+mod grpc;
 mod harness;
 mod https;
 mod recovery;

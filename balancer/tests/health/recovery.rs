@@ -6,7 +6,7 @@ use balancer::health::Health;
 
 use crate::{
     datagrams::Datagrams,
-    dns,
+    dns, grpc,
     harness::{Backend, Watch},
     udp, web,
 };
@@ -101,5 +101,19 @@ async fn a_name_server_that_fails_or_hangs() {
     backend.become_one_that(|_| vec![]).await;
     falls(&mut watch, "timed out").await;
     backend.become_one_that(dns::serves).await;
+    rises(&mut watch).await;
+}
+
+#[tokio::test]
+async fn a_grpc_server_that_stops_serving() {
+    let mut backend = Backend::start(|stream| grpc::answers(stream, grpc::SERVING, "0")).await;
+    let mut watch = watch("kind = 'grpc'", backend.address).await;
+    backend
+        .become_one_that(|stream| grpc::answers(stream, grpc::NOT_SERVING, "0"))
+        .await;
+    falls(&mut watch, "NOT_SERVING by its own account").await;
+    backend
+        .become_one_that(|stream| grpc::answers(stream, grpc::SERVING, "0"))
+        .await;
     rises(&mut watch).await;
 }

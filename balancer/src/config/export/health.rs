@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Writer, duration, path};
 use crate::config::{
-    model::{DnsProbe, HealthCheck, HttpProbe, Pattern, Probe, TcpProbe, Tls, Trust, UdpProbe},
+    model::{DnsProbe, GrpcProbe, HealthCheck, HttpProbe, Pattern, Probe, TcpProbe, Tls, Trust, UdpProbe},
     schema,
 };
 
@@ -26,6 +26,7 @@ pub(super) fn write(out: &mut Writer, health: &HealthCheck) {
         Probe::Http(probe) => http(out, probe),
         Probe::Udp(probe) => udp(out, probe),
         Probe::Dns(probe) => dns(out, probe),
+        Probe::Grpc(probe) => grpc(out, probe),
     }
     if let Some(port) = port {
         out.key("port", port);
@@ -99,6 +100,18 @@ fn dns(out: &mut Writer, probe: &DnsProbe) {
     out.key("expect_rcode", expect_rcode.to_string());
     if let Some(expect) = expect_answer {
         out.key("expect_answer", expect);
+    }
+}
+
+fn grpc(out: &mut Writer, GrpcProbe { tls, service, host }: &GrpcProbe) {
+    out.key("kind", "grpc");
+    out.key("grpc_service", service);
+    if let Some(host) = host {
+        out.key("host", host);
+    }
+    out.key("tls", tls.is_some());
+    if let Some(tls) = tls {
+        write_tls(out, tls);
     }
 }
 

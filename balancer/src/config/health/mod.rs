@@ -28,10 +28,13 @@ enum Kind {
     Https,
     Udp,
     Dns,
+    Grpc,
 }
 
 /// Every kind that asks anything.
-const ALL: &[Kind] = &[Kind::Tcp, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns];
+const ALL: &[Kind] = &[Kind::Tcp, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns, Kind::Grpc];
+/// Those that can go over TLS.
+const TLS: &[Kind] = &[Kind::Https, Kind::Grpc];
 /// Those that send bytes as they are.
 const RAW: &[Kind] = &[Kind::Tcp, Kind::Udp];
 /// Those that speak HTTP.
@@ -44,7 +47,7 @@ const KEYS: &[(&str, &[Kind])] = &[
     ("expect", RAW),
     ("method", HTTP),
     ("path", HTTP),
-    ("host", HTTP),
+    ("host", &[Kind::Http, Kind::Https, Kind::Grpc]),
     ("headers", HTTP),
     ("expect_status", HTTP),
     ("expect_body", HTTP),
@@ -53,9 +56,11 @@ const KEYS: &[(&str, &[Kind])] = &[
     ("transport", &[Kind::Dns]),
     ("expect_rcode", &[Kind::Dns]),
     ("expect_answer", &[Kind::Dns]),
-    ("ca", &[Kind::Https]),
-    ("sni", &[Kind::Https]),
-    ("verify", &[Kind::Https]),
+    ("grpc_service", &[Kind::Grpc]),
+    ("tls", &[Kind::Grpc]),
+    ("ca", TLS),
+    ("sni", TLS),
+    ("verify", TLS),
     ("interval", ALL),
     ("interval_down", ALL),
     ("timeout", ALL),
@@ -94,6 +99,7 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
         Kind::Https => probes::http(table, probes::tls(table).map(Some)).map(Probe::Http),
         Kind::Udp => probes::udp(table).map(Probe::Udp),
         Kind::Dns => probes::dns(table).map(Probe::Dns),
+        Kind::Grpc => probes::grpc(table).map(Probe::Grpc),
     };
     let (interval, timeout) = (interval?, timeout?);
     if timeout > interval {

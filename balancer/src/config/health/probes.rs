@@ -4,7 +4,7 @@ use domain::base::{Rtype, iana::Rcode};
 
 use super::{
     super::{
-        model::{DnsProbe, HttpProbe, Pattern, Protocol, TcpProbe, Tls, Trust, UdpProbe},
+        model::{DnsProbe, GrpcProbe, HttpProbe, Pattern, Protocol, TcpProbe, Tls, Trust, UdpProbe},
         reader::{Distinct, Table, Value},
         report::Read,
         schema::{self, Shape},
@@ -70,6 +70,31 @@ pub(super) fn dns(table: Table<'_>) -> Read<DnsProbe> {
         expect_rcode: expect_rcode?,
         expect_answer: expect_answer?,
     })
+}
+
+pub(super) fn grpc(table: Table<'_>) -> Read<GrpcProbe> {
+    let service = table.or("grpc_service", String::new(), |value| Ok(value.string()?.to_owned()));
+    let host = table.optional("host", |value| value.parsed(values::http_host));
+    let tls = if table.or("tls", false, |value| value.boolean())? {
+        Some(tls(table)?)
+    } else {
+        refuse_tls_keys(table);
+        None
+    };
+    Ok(GrpcProbe {
+        tls,
+        service: service?,
+        host: host?,
+    })
+}
+
+fn refuse_tls_keys(table: Table<'_>) {
+    for key in ["ca", "sni", "verify"] {
+        if table.has(key) {
+            let message = format!("{key} has no effect without TLS; add tls = true, or remove it");
+            table.refuse_at(key, message);
+        }
+    }
 }
 
 /// Reads the keys that concern TLS.

@@ -43,6 +43,8 @@ pub enum Probe {
     Udp(UdpProbe),
     /// To answer a DNS query.
     Dns(DnsProbe),
+    /// To say of itself that it serves, by the health protocol of gRPC.
+    Grpc(GrpcProbe),
 }
 
 /// A TCP connection and what is said on it.
@@ -95,6 +97,17 @@ pub struct DnsProbe {
     pub expect_rcode: Rcode,
     /// What one of the answers must be, as zone files write it; `None` does not look at them.
     pub expect_answer: Option<String>,
+}
+
+/// A call of the health protocol of gRPC, `grpc.health.v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GrpcProbe {
+    /// TLS under HTTP/2; `None` for plain text.
+    pub tls: Option<Tls>,
+    /// The service that is asked about; empty for the server as a whole.
+    pub service: String,
+    /// The authority of the request; `None` sends the backend's address.
+    pub host: Option<String>,
 }
 
 /// The client's side of TLS.

@@ -189,7 +189,6 @@ fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
         .replace("\"0s\"", "\"10s\"")
         .replace("= 0.0", "= 0.5")
         .replace("= []", "= [\"/usr/bin/wake\"]")
-        .replace("\"http\"", "\"grpc\"")
         .replace("backup  = false", "backup  = true");
     let expected = "\
 test.toml:26:14: forwarding = \"dsr\" is not supported by this version; use \"nat\"
@@ -200,7 +199,6 @@ test.toml:33:14: tracking = \"changes\" is not supported by this version; use \"
 test.toml:34:14: slow_start other than \"0s\" is not supported by this version; leave it out
 test.toml:35:19: panic_threshold other than 0.0 is not supported by this version; leave it out
 test.toml:36:14: wake other than [] is not supported by this version; leave it out
-test.toml:39:8: kind = \"grpc\" is not supported by this version; use \"tcp\"
 test.toml:49:1: passive is not supported by this version; leave it out
 test.toml:53:1: limits is not supported by this version; leave it out
 test.toml:60:11: backup other than false is not supported by this version; leave it out
@@ -217,7 +215,6 @@ fn every_unsupported_value_is_refused() {
         ("when_down", "reassign", &["reject", "drop"]),
         ("selection", "maglev", &["least-flows"]),
         ("tracking", "full", &["changes", "none"]),
-        ("health.kind", "tcp", &["grpc"]),
     ] {
         let with = |value: &str| {
             let text = format!(

@@ -11,9 +11,9 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     super::{
-        AffinityPrefix, Backend, Config, Control, Dataplane, DnsProbe, Forwarding, HealthCheck, HttpProbe, Limits,
-        Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Service, Sources, TcpProbe, Tls, Trust,
-        UdpProbe, address_text, export,
+        AffinityPrefix, Backend, Config, Control, Dataplane, DnsProbe, Forwarding, GrpcProbe, HealthCheck, HttpProbe,
+        Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Service, Sources, TcpProbe, Tls,
+        Trust, UdpProbe, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -114,6 +114,8 @@ fn probe() -> impl Strategy<Value = Probe> {
         http().prop_map(Probe::Http),
         (payload(0), option::of(pattern())).prop_map(|(send, expect)| Probe::Udp(UdpProbe { send, expect })),
         dns().prop_map(Probe::Dns),
+        (option::of(tls()), any::<String>(), option::of(host()))
+            .prop_map(|(tls, service, host)| Probe::Grpc(GrpcProbe { tls, service, host })),
     ]
 }
 

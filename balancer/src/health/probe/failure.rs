@@ -1,6 +1,6 @@
 //! Why a probe failed.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
 use rustix::io::Errno;
 use thiserror::Error;
@@ -10,7 +10,7 @@ use tokio_rustls::rustls;
 const SHOWN: usize = 60;
 
 /// Why a probe failed, in few words for logs.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum Failure {
     /// Nobody listens on the port.
     #[error("connection refused")]
@@ -32,13 +32,19 @@ pub enum Failure {
     Malformed(String),
     /// The answer was not complete after as many bytes as a probe reads.
     #[error("no complete reply in {0} bytes")]
-    TooLong(u64),
+    TooLong(usize),
     /// The HTTP status is not one that counts as healthy.
     #[error("status {0}")]
     Status(u16),
     /// The DNS response has a code that is not the expected one.
     #[error("DNS response {0}")]
     Rcode(String),
+    /// The gRPC call failed; its status and message.
+    #[error("gRPC status {0}")]
+    Grpc(String),
+    /// The backend says of itself that it does not serve.
+    #[error("{0} by its own account")]
+    NotServing(&'static str),
     /// The answer is not the one that is waited for; its beginning.
     #[error("unexpected answer {0:?}")]
     Unexpected(String),
@@ -69,20 +75,24 @@ impl Failure {
 
 impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
-        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        let cause = error.get_ref();
+        if let Some(tls) = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
             return Self::Tls(tls.to_string());
         }
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            return Self::ClosedEarly;
+        if let Some(failure) = cause.and_then(|cause| cause.downcast_ref::<Self>()) {
+            return failure.clone();
         }
-        match Errno::from_io_error(error) {
-            Some(Errno::CONNREFUSED) => Self::Refused,
-            Some(Errno::TIMEDOUT) => Self::TimedOut,
-            Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => Self::Reset,
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
-                Self::Local(error.to_string())
-            }
-            _ => Self::Network(error.to_string()),
+        match error.kind() {
+            ErrorKind::ConnectionRefused => Self::Refused,
+            ErrorKind::TimedOut => Self::TimedOut,
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Self::Reset,
+            ErrorKind::UnexpectedEof => Self::ClosedEarly,
+            _ => match Errno::from_io_error(error) {
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
+                    Self::Local(error.to_string())
+                }
+                _ => Self::Network(error.to_string()),
+            },
         }
     }
 }

@@ -12,35 +12,31 @@ use hyper::{
     http,
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
-use super::{Failure, MAX_REPLY, Probe, pattern::Pattern, socket::connect, tls::TlsClient};
+use super::{
+    AGENT, Failure, Probe,
+    pattern::Pattern,
+    stream::{self, Stream},
+    tls::TlsClient,
+};
 use crate::{config, health::Destination};
 
 /// Bytes of a body that are looked at.
 const MAX_BODY: usize = 64 * 1024;
-/// Bytes that TLS adds to an answer at most, certificates above all.
-const MAX_TLS: u64 = 64 * 1024;
-
-const AGENT: &str = concat!("balancer/", env!("CARGO_PKG_VERSION"));
-
 /// Succeeds when the header of the answer is complete, its status is in the range, and the body has what it must. A body
 /// that need not have anything is not read.
 pub(super) struct HttpProbe {
     config: config::HttpProbe,
     tls: Option<TlsClient>,
     body: Option<Pattern>,
-    max_reply: u64,
 }
 
 impl HttpProbe {
     pub(super) fn new(config: &config::HttpProbe) -> Self {
-        let tls = config.tls.as_ref();
-        let body = config.expect_body.as_ref();
+        let tls = |tls| TlsClient::new(tls, config.host.as_deref(), b"http/1.1");
         Self {
-            max_reply: MAX_REPLY + tls.map_or(0, |_| MAX_TLS) + body.map_or(0, |_| MAX_BODY as u64),
-            tls: tls.map(|tls| TlsClient::new(tls, config.host.as_deref(), b"http/1.1")),
-            body: body.map(Pattern::new),
+            tls: config.tls.as_ref().map(tls),
+            body: config.expect_body.as_ref().map(Pattern::new),
             config: config.clone(),
         }
     }
@@ -69,35 +65,19 @@ impl HttpProbe {
         let request = self
             .request(destination.address)
             .map_err(|error| Failure::Request(error.to_string()))?;
-        let mut stream = connect(destination).await?;
-        let (reader, writer) = stream.split();
-        let mut stream = tokio::io::join(reader.take(self.max_reply), writer);
-        let result = match &self.tls {
-            None => self.exchange(&mut stream, request).await,
-            Some(tls) => match tls.begin(&mut stream, destination.address).await {
-                Ok(stream) => self.exchange(stream, request).await,
-                Err(failure) => Err(failure),
-            },
-        };
-        match result {
-            // To whoever reads, the limit looks like the end of the connection.
-            Err(Failure::ClosedEarly) if stream.reader().limit() == 0 => Err(Failure::TooLong(self.max_reply)),
-            result => result,
-        }
+        let body = self.body.as_ref().map_or(0, |_| MAX_BODY);
+        let stream = stream::open(destination, self.tls.as_ref(), body).await?;
+        self.exchange(stream, request).await
     }
 
     /// Sends `request` and judges the answer.
-    async fn exchange(
-        &self,
-        io: impl AsyncRead + AsyncWrite + Unpin,
-        request: Request<Empty<Bytes>>,
-    ) -> Result<(), Failure> {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
+    async fn exchange(&self, stream: impl Stream, request: Request<Empty<Bytes>>) -> Result<(), Failure> {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let answer = pin!(async {
             let response = sender.send_request(request).await?;
             self.judge(response).await
         });
-        // A shutdown would end the connection in order, which `connect` means to avoid.
+        // A shutdown would end the connection in order, which `socket::connect` means to avoid.
         let connection = pin!(connection.without_shutdown());
         match future::select(answer, connection).await {
             Either::Left((answer, _)) => answer,
@@ -163,7 +143,7 @@ mod tests {
     use std::{future, time::Duration};
 
     use tokio::{
-        io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream},
+        io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream},
         time,
     };
 
@@ -305,8 +285,8 @@ mod tests {
         ];
         for (reply, expected) in cases {
             let server = replying(reply.as_str()).await;
-            let failure = probe(server.address, AMPLE).await.expect_err(&reply);
-            assert_eq!(failure.to_string(), expected, "{reply}");
+            let failure = probe(server.address, AMPLE).await.expect_err(expected);
+            assert_eq!(failure.to_string(), expected, "{reply:.60}");
         }
     }
 

@@ -3,11 +3,13 @@
 mod datagram;
 mod dns;
 mod failure;
+mod grpc;
 mod http;
 #[cfg(test)]
 pub(super) mod loopback;
 mod pattern;
 mod socket;
+mod stream;
 mod tcp;
 mod tls;
 mod udp;
@@ -17,12 +19,15 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 
 pub use self::failure::Failure;
-use self::{dns::DnsProbe, http::HttpProbe, tcp::TcpProbe, udp::UdpProbe};
+use self::{dns::DnsProbe, grpc::GrpcProbe, http::HttpProbe, tcp::TcpProbe, udp::UdpProbe};
 use super::Destination;
 use crate::config::{self, HealthCheck};
 
 /// Bytes of an answer that are read at most: enough for any sane header, little enough for thousands at a time.
-const MAX_REPLY: u64 = 16 * 1024;
+const MAX_REPLY: usize = 16 * 1024;
+
+/// What probes call themselves.
+const AGENT: &str = concat!("balancer/", env!("CARGO_PKG_VERSION"));
 
 /// A way to ask a backend whether it serves.
 pub(super) trait Probe: Send + Sync {
@@ -38,6 +43,7 @@ pub(super) fn from_config(check: &HealthCheck) -> Arc<dyn Probe> {
         config::Probe::Http(http) => Arc::new(HttpProbe::new(http)),
         config::Probe::Udp(udp) => Arc::new(UdpProbe::new(udp, check.timeout)),
         config::Probe::Dns(dns) => Arc::new(DnsProbe::new(dns)),
+        config::Probe::Grpc(grpc) => Arc::new(GrpcProbe::new(grpc)),
     }
 }
 

@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Failure, MAX_REPLY, Probe, pattern::Pattern, socket::connect};
+use super::{Failure, MAX_REPLY, Probe, pattern::Pattern, socket::connect, stream::Bounded};
 use crate::{config, health::Destination};
 
 /// Succeeds when the handshake does and, if anything is expected, as soon as it has come.
@@ -21,22 +21,21 @@ impl TcpProbe {
     }
 
     async fn ask(&self, destination: &Destination) -> Result<(), Failure> {
-        let mut stream = connect(destination).await?;
+        let mut stream = Bounded::new(connect(destination).await?, MAX_REPLY);
         stream.write_all(&self.send).await?;
         let Some(pattern) = &self.expect else {
             return Ok(());
         };
-        let mut stream = stream.take(MAX_REPLY);
         let mut answer = Vec::new();
         while stream.read_buf(&mut answer).await? > 0 {
             if pattern.is_in(&answer) {
                 return Ok(());
             }
         }
-        Err(match answer.len() {
-            _ if stream.limit() == 0 => Failure::TooLong(MAX_REPLY),
-            0 => Failure::ClosedEarly,
-            _ => Failure::unexpected(&answer),
+        Err(if answer.is_empty() {
+            Failure::ClosedEarly
+        } else {
+            Failure::unexpected(&answer)
         })
     }
 }

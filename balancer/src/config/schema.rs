@@ -142,6 +142,8 @@ pub(super) const HEALTH: Shape = Shape {
         "transport",
         "expect_rcode",
         "expect_answer",
+        "command",
+        "env",
         "grpc_service",
         "tls",
         "ca",

@@ -68,12 +68,34 @@ pub(super) fn interface(text: &str) -> Result<String, String> {
 
 /// A path that does not depend on the working directory.
 pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
-    if text.contains('\0') {
-        Err("contains a zero byte; remove it".to_owned())
-    } else if Path::new(text).is_absolute() {
+    let text = without_zero(text)?;
+    if Path::new(&text).is_absolute() {
         Ok(PathBuf::from(text))
     } else {
         Err("is not an absolute path; begin it with '/'".to_owned())
+    }
+}
+
+/// The path of a program.
+pub(super) fn program(text: &str) -> Result<String, String> {
+    absolute_path(text).map(|_| text.to_owned())
+}
+
+/// The name of an environment variable.
+pub(super) fn variable_name(text: &str) -> Result<String, String> {
+    if has_only(text, "_", 255) && !text.starts_with(|c: char| c.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err("is not the name of a variable; use letters, digits and '_'".to_owned())
+    }
+}
+
+/// Something that can be passed to a program.
+pub(super) fn without_zero(text: &str) -> Result<String, String> {
+    if text.contains('\0') {
+        Err("contains a zero byte; remove it".to_owned())
+    } else {
+        Ok(text.to_owned())
     }
 }
 

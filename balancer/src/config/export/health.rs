@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::{Writer, duration, path};
 use crate::config::{
-    model::{DnsProbe, GrpcProbe, HealthCheck, HttpProbe, Pattern, Probe, TcpProbe, Tls, Trust, UdpProbe},
+    model::{
+        CommandProbe, DnsProbe, GrpcProbe, HealthCheck, HttpProbe, Pattern, Probe, TcpProbe, Tls, Trust, UdpProbe,
+    },
     schema,
 };
 
@@ -27,6 +29,7 @@ pub(super) fn write(out: &mut Writer, health: &HealthCheck) {
         Probe::Udp(probe) => udp(out, probe),
         Probe::Dns(probe) => dns(out, probe),
         Probe::Grpc(probe) => grpc(out, probe),
+        Probe::Command(probe) => command(out, probe),
     }
     if let Some(port) = port {
         out.key("port", port);
@@ -64,10 +67,7 @@ fn http(out: &mut Writer, probe: &HttpProbe) {
     if let Some(host) = host {
         out.key("host", host);
     }
-    if !headers.is_empty() {
-        let headers: BTreeMap<_, _> = headers.iter().map(|(name, value)| (name, value)).collect();
-        out.key("headers", headers);
-    }
+    write_pairs(out, "headers", headers);
     out.key("expect_status", format!("{low}-{high}"));
     if let Some(expect) = expect_body {
         out.key("expect_body", Bytes::from(expect));
@@ -112,6 +112,26 @@ fn grpc(out: &mut Writer, GrpcProbe { tls, service, host }: &GrpcProbe) {
     out.key("tls", tls.is_some());
     if let Some(tls) = tls {
         write_tls(out, tls);
+    }
+}
+
+fn command(out: &mut Writer, probe: &CommandProbe) {
+    let CommandProbe {
+        program,
+        arguments,
+        env,
+    } = probe;
+    out.key("kind", "command");
+    let words: Vec<_> = std::iter::once(program).chain(arguments).collect();
+    out.key("command", words);
+    write_pairs(out, "env", env);
+}
+
+/// Writes a table whose keys are the user's choice, if it has any.
+fn write_pairs(out: &mut Writer, key: &str, pairs: &[(String, String)]) {
+    if !pairs.is_empty() {
+        let pairs: BTreeMap<_, _> = pairs.iter().map(|(name, value)| (name, value)).collect();
+        out.key(key, pairs);
     }
 }
 

@@ -29,10 +29,19 @@ enum Kind {
     Udp,
     Dns,
     Grpc,
+    Command,
 }
 
 /// Every kind that asks anything.
-const ALL: &[Kind] = &[Kind::Tcp, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns, Kind::Grpc];
+const ALL: &[Kind] = &[
+    Kind::Tcp,
+    Kind::Http,
+    Kind::Https,
+    Kind::Udp,
+    Kind::Dns,
+    Kind::Grpc,
+    Kind::Command,
+];
 /// Those that can go over TLS.
 const TLS: &[Kind] = &[Kind::Https, Kind::Grpc];
 /// Those that send bytes as they are.
@@ -57,6 +66,8 @@ const KEYS: &[(&str, &[Kind])] = &[
     ("expect_rcode", &[Kind::Dns]),
     ("expect_answer", &[Kind::Dns]),
     ("grpc_service", &[Kind::Grpc]),
+    ("command", &[Kind::Command]),
+    ("env", &[Kind::Command]),
     ("tls", &[Kind::Grpc]),
     ("ca", TLS),
     ("sni", TLS),
@@ -100,6 +111,7 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
         Kind::Udp => probes::udp(table).map(Probe::Udp),
         Kind::Dns => probes::dns(table).map(Probe::Dns),
         Kind::Grpc => probes::grpc(table).map(Probe::Grpc),
+        Kind::Command => probes::command(table).map(Probe::Command),
     };
     let (interval, timeout) = (interval?, timeout?);
     if timeout > interval {

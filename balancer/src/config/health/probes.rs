@@ -4,7 +4,7 @@ use domain::base::{Rtype, iana::Rcode};
 
 use super::{
     super::{
-        model::{DnsProbe, GrpcProbe, HttpProbe, Pattern, Protocol, TcpProbe, Tls, Trust, UdpProbe},
+        model::{CommandProbe, DnsProbe, GrpcProbe, HttpProbe, Pattern, Protocol, TcpProbe, Tls, Trust, UdpProbe},
         reader::{Distinct, Table, Value},
         report::Read,
         schema::{self, Shape},
@@ -86,6 +86,45 @@ pub(super) fn grpc(table: Table<'_>) -> Read<GrpcProbe> {
         service: service?,
         host: host?,
     })
+}
+
+pub(super) fn command(table: Table<'_>) -> Read<CommandProbe> {
+    let command = table
+        .required("command", r#"command = ["/usr/bin/check", "{address}", "{port}"]"#)
+        .and_then(words);
+    let env = table.or("env", Vec::new(), |value| {
+        let example = r#"env = { NAME = "{backend}" }"#;
+        let mut env = value.entries("variable", example, |name, value| {
+            let name = name.parsed(values::variable_name);
+            let value = value.parsed(values::without_zero);
+            Ok((name?, value?))
+        })?;
+        env.sort_unstable();
+        Ok(env)
+    });
+    let (program, arguments) = command?;
+    Ok(CommandProbe {
+        program,
+        arguments,
+        env: env?,
+    })
+}
+
+/// The path of a program, and its arguments.
+fn words(value: Value<'_>) -> Read<(String, Vec<String>)> {
+    let mut first = true;
+    let mut words = value.each("a word of command", |word| {
+        if std::mem::take(&mut first) {
+            word.parsed(values::program)
+        } else {
+            word.parsed(values::without_zero)
+        }
+    })?;
+    if words.is_empty() {
+        return Err(value.refuse("command is empty; begin it with the path of a program"));
+    }
+    let program = words.remove(0);
+    Ok((program, words))
 }
 
 fn refuse_tls_keys(table: Table<'_>) {

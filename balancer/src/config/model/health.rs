@@ -45,6 +45,8 @@ pub enum Probe {
     Dns(DnsProbe),
     /// To say of itself that it serves, by the health protocol of gRPC.
     Grpc(GrpcProbe),
+    /// To be found well by a program.
+    Command(CommandProbe),
 }
 
 /// A TCP connection and what is said on it.
@@ -108,6 +110,18 @@ pub struct GrpcProbe {
     pub service: String,
     /// The authority of the request; `None` sends the backend's address.
     pub host: Option<String>,
+}
+
+/// A program that is run to probe a backend. In its arguments and its environment, `{backend}`, `{address}` and `{port}`
+/// stand for the backend's name and for where it is to be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CommandProbe {
+    /// Absolute path of the program.
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its environment beside `PATH`, by name, ascending and distinct.
+    pub env: Vec<(String, String)>,
 }
 
 /// The client's side of TLS.

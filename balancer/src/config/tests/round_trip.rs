@@ -11,9 +11,9 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     super::{
-        AffinityPrefix, Backend, Config, Control, Dataplane, DnsProbe, Forwarding, GrpcProbe, HealthCheck, HttpProbe,
-        Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Service, Sources, TcpProbe, Tls,
-        Trust, UdpProbe, address_text, export,
+        AffinityPrefix, Backend, CommandProbe, Config, Control, Dataplane, DnsProbe, Forwarding, GrpcProbe,
+        HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Service,
+        Sources, TcpProbe, Tls, Trust, UdpProbe, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -108,6 +108,16 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn command()(
+        program in "/[a-z/]{1,9}",
+        arguments in vec("[a-z{} \"\\\\é\n]{0,9}", 0..3),
+        env in prop::collection::btree_map("[A-Z_]{1,5}", "[a-z{} \"\\\\é\n]{0,9}", 0..3),
+    ) -> CommandProbe {
+        CommandProbe { program, arguments, env: env.into_iter().collect() }
+    }
+}
+
 fn probe() -> impl Strategy<Value = Probe> {
     prop_oneof![
         (payload(0), option::of(pattern())).prop_map(|(send, expect)| Probe::Tcp(TcpProbe { send, expect })),
@@ -116,6 +126,7 @@ fn probe() -> impl Strategy<Value = Probe> {
         dns().prop_map(Probe::Dns),
         (option::of(tls()), any::<String>(), option::of(host()))
             .prop_map(|(tls, service, host)| Probe::Grpc(GrpcProbe { tls, service, host })),
+        command().prop_map(Probe::Command),
     ]
 }
 

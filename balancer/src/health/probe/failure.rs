@@ -45,6 +45,9 @@ pub enum Failure {
     /// The backend says of itself that it does not serve.
     #[error("{0} by its own account")]
     NotServing(&'static str),
+    /// The command ended in this way.
+    #[error("command failed: {0}")]
+    Command(String),
     /// The answer is not the one that is waited for; its beginning.
     #[error("unexpected answer {0:?}")]
     Unexpected(String),

@@ -1,5 +1,6 @@
 //! Probes: one question to one backend.
 
+mod command;
 mod datagram;
 mod dns;
 mod failure;
@@ -19,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 
 pub use self::failure::Failure;
-use self::{dns::DnsProbe, grpc::GrpcProbe, http::HttpProbe, tcp::TcpProbe, udp::UdpProbe};
+use self::{command::CommandProbe, dns::DnsProbe, grpc::GrpcProbe, http::HttpProbe, tcp::TcpProbe, udp::UdpProbe};
 use super::Destination;
 use crate::config::{self, HealthCheck};
 
@@ -44,6 +45,7 @@ pub(super) fn from_config(check: &HealthCheck) -> Arc<dyn Probe> {
         config::Probe::Udp(udp) => Arc::new(UdpProbe::new(udp, check.timeout)),
         config::Probe::Dns(dns) => Arc::new(DnsProbe::new(dns)),
         config::Probe::Grpc(grpc) => Arc::new(GrpcProbe::new(grpc)),
+        config::Probe::Command(command) => Arc::new(CommandProbe::new(command)),
     }
 }
 

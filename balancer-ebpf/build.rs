@@ -6,12 +6,10 @@ use std::{env, process::Command};
 const KNOWS_MISALIGNED_ACCESS: u32 = 22;
 
 fn main() {
-    let mut features = String::from("+alu32");
     // Headers in a packet are views of bytes, which without this are read one byte at a time.
     if compiler_llvm().is_some_and(|llvm| llvm >= KNOWS_MISALIGNED_ACCESS) {
-        features.push_str(",+allows-misaligned-mem-access");
+        println!("cargo::rustc-link-arg-bins=--cpu-features=+allows-misaligned-mem-access");
     }
-    println!("cargo::rustc-link-arg-bins=--cpu-features={features}");
     println!("cargo::rerun-if-changed=build.rs");
 }
 

@@ -28,6 +28,12 @@ fn main() -> Result<()> {
         ("PATH", path.as_os_str()),
         // The target needs `core` from source, which only a nightly or a compiler that is told so builds.
         ("RUSTC_BOOTSTRAP", "1".as_ref()),
+        // The instruction set with 32-bit arithmetic and jumps. With the arithmetic alone, LLVM compares 32-bit values as
+        // if they had 64 bits, with constants that it has extended by their sign. aya-build sets the compiler's flags
+        // itself, so this one goes by way of the profile, and not to what runs while building.
+        ("CARGO_UNSTABLE_PROFILE_RUSTFLAGS", "true".as_ref()),
+        ("CARGO_PROFILE_RELEASE_RUSTFLAGS", "-Ctarget-cpu=v3".as_ref()),
+        ("CARGO_PROFILE_RELEASE_BUILD_OVERRIDE_RUSTFLAGS", "".as_ref()),
         // What cargo writes becomes a warning of this script, so it keeps to what is one.
         ("CARGO_TERM_QUIET", "true".as_ref()),
         // Cargo refuses both at once, and a user may have set this one.

@@ -34,6 +34,13 @@ impl Sum {
         if address.is_v4() {
             return self.add_v4(address.v4_octets());
         }
+        self.add_v6(address)
+    }
+
+    /// Adds the 16 bytes of an address, an IPv4 one's in its mapped form.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add_v6(self, address: Address) -> Self {
         let [first, second] = address.words();
         Self(self.0 + halves(first) + halves(second))
     }
@@ -47,6 +54,21 @@ impl Sum {
             [last] => sum.add_word([*last, 0]),
             _ => sum,
         }
+    }
+
+    /// The sum of two sums.
+    #[inline(always)]
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// The sum of what a right checksum covers besides this, the checksum's own word among it: together they sum up to
+    /// all ones.
+    #[inline(always)]
+    #[must_use]
+    pub const fn complement(self) -> Self {
+        Self(!self.fold() as u64)
     }
 
     /// Folds the carries in: 16 bits, zero only if every word was zero.

@@ -14,6 +14,15 @@ macro_rules! drop_reasons {
             /// Every reason, in the order of the numbers.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
+            /// The reason with this number.
+            #[inline(always)]
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
             /// The name under which the reason is counted, in snake case.
             pub const fn label(self) -> &'static str {
                 match self {
@@ -48,12 +57,14 @@ drop_reasons! {
     NoNeighbor = 6, "no_neighbor";
     /// A reply that the host may not forward: IP forwarding is switched off on the interface it came in by.
     ForwardingDisabled = 7, "forwarding_disabled";
-    /// A reply that is larger than the MTU of the way to the client.
+    /// A packet that is larger than the MTU of the way: a reply to a client, or a packet for a backend inside the tunnel.
     TooBig = 8, "too_big";
     /// A packet that the host's routing refuses with blackhole, unreachable or prohibit.
     RouteRefused = 9, "route_refused";
     /// The data plane met a state that the daemon should never leave it in.
     Internal = 10, "internal";
+    /// A packet in front of which the network driver leaves no room for the headers of a tunnel.
+    NoHeadroom = 11, "no_headroom";
 }
 
 #[cfg(test)]
@@ -64,6 +75,7 @@ mod tests {
     fn numbers_are_indices_and_labels_are_unique_metric_values() {
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index);
+            assert_eq!(DropReason::from_number(*reason as u32), Some(*reason));
             let label = reason.label();
             assert!(
                 label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
@@ -76,5 +88,6 @@ mod tests {
             );
             assert!(!reason.description().is_empty());
         }
+        assert_eq!(DropReason::from_number(DropReason::ALL.len() as u32), None);
     }
 }

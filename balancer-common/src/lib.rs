@@ -11,6 +11,7 @@
 
 pub mod abi;
 pub mod checksum;
+pub mod encapsulation;
 pub mod hash;
 pub mod packet;
 pub mod perfect_hash;

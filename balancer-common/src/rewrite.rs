@@ -82,6 +82,28 @@ pub fn translate<P: Packet + ?Sized>(
     Some(())
 }
 
+/// Counts the TTL or hop limit down by one as a router does, and changes nothing else. The caller has seen to it that it
+/// is above one.
+///
+/// `None` means what it means for [`translate`].
+#[inline(always)]
+pub fn count_down<P: Packet + ?Sized>(packet: &mut P, headers: &Headers) -> Option<()> {
+    match headers.family {
+        Family::V4 => {
+            let header = packet.view_mut::<Ipv4Hdr>(headers.network as usize)?;
+            let old = [header.ttl, header.proto];
+            let new = [header.ttl.wrapping_sub(1), header.proto];
+            header.check = Update::NONE.word(old, new).apply(header.check);
+            header.ttl = new[0];
+        }
+        Family::V6 => {
+            let header = packet.view_mut::<Ipv6Hdr>(headers.network as usize)?;
+            header.hop_limit = header.hop_limit.wrapping_sub(1);
+        }
+    }
+    Some(())
+}
+
 /// Addresses the frame to the next hop.
 #[inline(always)]
 pub fn address_frame<P: Packet + ?Sized>(packet: &mut P, next_hop: &NextHop) -> Option<()> {

@@ -1,8 +1,10 @@
 //! The frame in the driver's memory.
 
-use core::ffi::c_void;
-
-use aya_ebpf::{EbpfContext as _, helpers::bpf_xdp_get_buff_len, programs::XdpContext};
+use aya_ebpf::{
+    bindings::xdp_md,
+    helpers::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len},
+    programs::XdpContext,
+};
 use balancer_common::packet::{Packet, Wire};
 
 /// Furthest offset at which a header is looked for. Two VLAN tags, the longest IPv4 header and the options of a TCP header
@@ -22,14 +24,24 @@ impl<'a> XdpPacket<'a> {
 
     /// The context, for helpers that take it.
     #[inline(always)]
-    pub(crate) fn context(&self) -> *mut c_void {
-        self.context.as_ptr()
+    pub(crate) fn context(&self) -> *mut xdp_md {
+        self.context.ctx
     }
 
     /// Index of the interface that the frame came in by.
     #[inline(always)]
     pub(crate) fn ingress(&self) -> u32 {
         self.context.ingress_ifindex() as u32
+    }
+
+    /// Makes room for so many bytes in front of the frame, whose content is not defined. `None` if there is none; the frame is
+    /// then as it was.
+    #[inline(always)]
+    pub(crate) fn grow_front(&mut self, bytes: u32) -> Option<()> {
+        // SAFETY: the context is the one that the kernel called the program with, and `self`, which is borrowed
+        // exclusively, hands out no view that would outlive this.
+        let answer = unsafe { bpf_xdp_adjust_head(self.context.ctx, -(bytes as i32)) };
+        (answer == 0).then_some(())
     }
 
     /// Address of the first of `length` bytes at `offset`, if the linear part of the frame holds them.
@@ -48,7 +60,7 @@ impl Packet for XdpPacket<'_> {
     fn has(&self, length: usize) -> bool {
         self.context.data() + length <= self.context.data_end()
             // SAFETY: the context is the one that the kernel called the program with.
-            || length as u64 <= unsafe { bpf_xdp_get_buff_len(self.context.as_ptr().cast()) }
+            || length as u64 <= unsafe { bpf_xdp_get_buff_len(self.context.ctx) }
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use crate::{Verdict, maps, packet::XdpPacket, route};
 #[inline(always)]
 pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, index: u32) -> Result<Verdict, DropReason> {
     let backend = maps::backend(index).ok_or(DropReason::Internal)?;
-    let Some(flow) = flow_of(headers, index, backend) else {
+    let Some(flow) = flow_of(headers, backend) else {
         return Ok(Verdict::Pass);
     };
     let service = maps::service(flow.service).ok_or(DropReason::Internal)?;
@@ -38,7 +38,7 @@ struct RepliedFlow {
 }
 
 #[inline(always)]
-fn flow_of(headers: &Headers, index: u32, backend: &Backend) -> Option<RepliedFlow> {
+fn flow_of(headers: &Headers, backend: &Backend) -> Option<RepliedFlow> {
     // A flow from before its backend's endpoint came to be shared has no record of its way back: it belongs to the
     // backend that had the endpoint first, and that is the one in the endpoint table.
     let shared = if backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
@@ -57,7 +57,9 @@ fn flow_of(headers: &Headers, index: u32, backend: &Backend) -> Option<RepliedFl
         client_port: headers.ports.destination,
         service_port,
     })?;
-    let own = shared.is_some() || flow.backend == index;
+    // The flow may be another backend's by now.
+    let owner = maps::backend(flow.backend)?;
+    let own = owner.address == headers.source && (owner.port == ANY_PORT || owner.port == headers.ports.source);
     own.then_some(RepliedFlow {
         service,
         service_port,

@@ -30,6 +30,7 @@ pub(crate) fn next_hop(packet: &XdpPacket<'_>, headers: &Headers, source: Addres
     let known = route.destination == headers.destination
         && route.source == source
         && route.ingress == ingress
+        && route.protocol == headers.protocol as u32
         && route.epoch == epoch
         && route.next_hop.is_known();
     if !known {
@@ -41,7 +42,7 @@ pub(crate) fn next_hop(packet: &XdpPacket<'_>, headers: &Headers, source: Addres
             epoch,
             mtu,
             ingress,
-            _padding: 0,
+            protocol: headers.protocol as u32,
         };
     }
     if headers.length > route.mtu {
@@ -78,12 +79,12 @@ fn look_up(
     }
     let size = size_of::<FibLookup>() as i32;
     // SAFETY: context and structure outlive the call, and the size is the structure's.
-    let answer = unsafe { bpf_fib_lookup(packet.context(), &raw mut query, size, 0) };
+    let answer = unsafe { bpf_fib_lookup(packet.context().cast(), &raw mut query, size, 0) };
     match answer as u32 {
         bindings::BPF_FIB_LKUP_RET_SUCCESS => {}
         bindings::BPF_FIB_LKUP_RET_NO_NEIGH => {
             maps::request_neighbor(&NeighborRequest {
-                address: neighbor(&query, headers.family),
+                address: neighbor(&query),
                 interface: query.ifindex,
                 _padding: 0,
             });
@@ -107,14 +108,16 @@ fn look_up(
     ))
 }
 
-/// The neighbour on the way: the kernel puts the gateway, if there is one, in the place of the destination.
+/// The neighbour on the way: the kernel puts the gateway, if there is one, in the place of the destination, and its
+/// family, which may be the other one (RFC 8950), in that of the query's.
 #[inline(always)]
-fn neighbor(answer: &FibLookup, family: Family) -> Address {
-    match family {
-        // SAFETY: the query was for IPv4, so this is the member in use.
-        Family::V4 => Address::v4(unsafe { answer.__bindgen_anon_4.ipv4_dst }.to_ne_bytes()),
-        // SAFETY: the query was for IPv6, so this is the member in use.
-        Family::V6 => Address::v6(from_in6(unsafe { answer.__bindgen_anon_4.ipv6_dst })),
+fn neighbor(answer: &FibLookup) -> Address {
+    if answer.family == AF_INET {
+        // SAFETY: for IPv4 this is the member in use.
+        Address::v4(unsafe { answer.__bindgen_anon_4.ipv4_dst }.to_ne_bytes())
+    } else {
+        // SAFETY: for IPv6 this is the member in use.
+        Address::v6(from_in6(unsafe { answer.__bindgen_anon_4.ipv6_dst }))
     }
 }
 

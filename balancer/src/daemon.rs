@@ -8,28 +8,35 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-    time::{Instant, timeout_at},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, watch},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     config::{self, Config, ConfigError},
-    control::server::Server,
-    controller::{BackendKey, Controller, End, Handle, Input},
-    dataplane::{Dataplane, NeighborRequests},
+    control::{
+        protocol::{Request, Response},
+        server::Server,
+    },
+    controller::{BackendKey, Controller, End, Followers, Handle, Input},
+    dataplane::{self, Dataplane, NeighborRequests},
     health::{self, Checker, Verdicts},
+    intent::{Intent, Store},
     metrics::{self, DaemonMetrics},
-    neighbors::{self, Interface, Neighbors},
+    neighbors::{self, Neighbors, Unreachable},
 };
 
 /// How long the start waits for the next hops of the backends. Those that are not known by then are found later.
 const NEXT_HOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end waits for the answers to clients of the control socket.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Inputs of the controller that may wait.
 const INPUTS: usize = 1_024;
@@ -43,6 +50,8 @@ pub fn init_log(filter: &str, json: bool) -> anyhow::Result<()> {
         .context("--log is not a filter: write a level such as info, or levels by module")?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // They would go to stderr, and a stderr that takes nothing, on a full disk for one, would end the process.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     if json {
         log.json().init();
@@ -52,61 +61,74 @@ pub fn init_log(filter: &str, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the daemon until it is told to stop. The data plane goes on without it.
-pub fn run(config: Config) -> anyhow::Result<()> {
+/// Runs the daemon until it is told to stop. The data plane goes on without it. `config` is what the file at `path` says.
+pub fn run(config: Config, path: &Path) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(config))
+        .block_on(serve(config, path))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = signal(SignalKind::hangup())?;
     // Everything that can fail without the kernel's help comes first, attaching last.
-    let interfaces = interfaces(&config).await?;
-    let metrics_listener = metrics::bind(config.metrics.listen).await?;
-    let server = Server::bind(&config.control.socket)?;
+    dataplane::require_permission()?;
+    let metrics_listener = metrics::bind(file.metrics.listen).await?;
+    let server = Server::bind(&file.control.socket)?;
+    let store = Store::open(&file.control.state)?;
+    let intent = intent(file, &store);
+    let config = intent.running.clone();
+    let interfaces = neighbors::interfaces().await?.named(&config.dataplane.interfaces)?;
     let dataplane = Dataplane::open(&config.dataplane)?;
     note_pin_path(&config)?;
 
     let (inputs, inbox) = mpsc::channel(INPUTS);
     let (neighbor_events, mut neighbor_inbox) = mpsc::channel(INPUTS);
-    let neighbors = Neighbors::start(neighbor_events).await?;
-    let xdp_mode = config.dataplane.xdp_mode;
-    let socket = config.control.socket.clone();
-    let max_concurrent = room_for_probes(&config);
+    let neighbors = Arc::new(Neighbors::start(neighbor_events).await?);
     let own_metrics = Arc::new(DaemonMetrics::new()?);
     own_metrics.count_reload(true);
-    let mut controller = Controller::new(config, dataplane, Arc::clone(&own_metrics));
-    neighbors.watch(controller.destinations());
+    let observer = Arc::clone(&own_metrics);
+    let (checker, verdicts) = Checker::new(
+        room_for_probes(&config),
+        move |(service, backend): &BackendKey, outcome| {
+            observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
+        },
+    );
+    let followers = Followers::new(checker, Arc::clone(&neighbors));
+    let (mut controller, clock) = Controller::new(
+        intent,
+        store,
+        path.to_owned(),
+        dataplane,
+        followers,
+        Arc::clone(&own_metrics),
+    );
     await_next_hops(&mut controller, &mut neighbor_inbox).await;
     controller.reconcile()?;
-    controller.dataplane().attach(&interfaces, xdp_mode)?;
+    controller.dataplane().attach(&interfaces, config.dataplane.xdp_mode)?;
     for attachment in controller.dataplane().attachments() {
         tracing::info!(interface = attachment.interface, mode = ?attachment.mode, "attached");
     }
     let neighbor_requests = controller.dataplane().take_neighbor_requests()?;
     let packet_log = controller.dataplane().take_packet_log()?;
 
-    let observer = Arc::clone(&own_metrics);
-    let (mut checker, verdicts) = Checker::new(max_concurrent, move |(service, backend): &BackendKey, outcome| {
-        observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
-    });
-    checker.reconcile(controller.targets());
-
-    let handle = Handle::new(inputs.clone());
+    let (handle, alarms) = (Handle::new(inputs.clone()), inputs.clone());
     let mut ended = controller.spawn(inbox)?;
+    let (stop, stopped) = watch::channel(());
+    let answers = tokio::spawn(server.serve(handle.clone(), stopped));
     let tasks = [
-        tokio::spawn(server.serve(handle.clone())),
-        tokio::spawn(serve_metrics(metrics_listener, handle, own_metrics)),
+        tokio::spawn(serve_metrics(metrics_listener, handle.clone(), own_metrics)),
+        tokio::spawn(reload_on(hangup, handle)),
         tokio::spawn(forward_verdicts(verdicts, inputs.clone())),
         tokio::spawn(forward_neighbor_events(neighbor_inbox, inputs)),
         tokio::spawn(forward_neighbor_requests(neighbor_requests, neighbors)),
         tokio::spawn(packet_log.run()),
+        tokio::spawn(clock.run(alarms)),
     ];
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     tracing::info!("ready");
     notify(&[NotifyState::Ready]);
     let end = tokio::select! {
@@ -115,14 +137,38 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         end = &mut ended => end.context("the controller failed")?,
     };
     notify(&[NotifyState::Stopping]);
+    // Who had the data plane detached is told so before the daemon ends.
+    drop(stop);
+    if timeout(ANSWER_PATIENCE, answers).await.is_err() {
+        tracing::warn!("a client of the control socket was left without an answer");
+    }
     for task in tasks {
         task.abort();
     }
     match end {
         End::Stopped => tracing::info!("stopped; the data plane goes on forwarding"),
-        End::Detached => forget_pin_path(&socket),
+        End::Detached => forget_pin_path(&config.control.socket),
     }
     Ok(())
+}
+
+/// What the operator wants, from the file and from what an earlier daemon kept of run-time changes.
+fn intent(file: Config, store: &Store) -> Intent {
+    let Some(kept) = store.read() else {
+        return Intent::of_file(file);
+    };
+    let merged = kept.with_file(file);
+    for change in &merged.kept {
+        tracing::info!("changed at run time, and kept: {change}");
+    }
+    for (change, why) in &merged.ended {
+        tracing::warn!("changed at run time, and not kept: {change}: {why}");
+    }
+    // What is on disk would lead to the same again.
+    if let Err(error) = store.write(&merged.intent) {
+        tracing::error!("{error:#}");
+    }
+    merged.intent
 }
 
 /// Tells the service manager, if there is one.
@@ -130,22 +176,6 @@ fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("the service manager could not be told: {error}");
     }
-}
-
-/// The configured interfaces as the kernel describes them.
-async fn interfaces(config: &Config) -> anyhow::Result<Vec<Interface>> {
-    let present = neighbors::interfaces().await?;
-    let mut found = Vec::new();
-    for name in &config.dataplane.interfaces {
-        match present.by_name(name) {
-            Some(interface) => found.push(interface.clone()),
-            None => bail!(
-                "dataplane.interfaces: there is no interface {name}; there are {}",
-                present.names().join(", ")
-            ),
-        }
-    }
-    Ok(found)
 }
 
 /// How many probes may be under way at once.
@@ -160,15 +190,18 @@ fn room_for_probes(config: &Config) -> usize {
     room
 }
 
-/// Waits for the first next hop of every backend.
+/// Waits until every backend's next hop is known, or known to be missing.
 async fn await_next_hops(controller: &mut Controller, events: &mut mpsc::Receiver<neighbors::Event>) {
     let mut missing = controller.destinations();
     let deadline = Instant::now() + NEXT_HOP_PATIENCE;
     while !missing.is_empty() {
         match timeout_at(deadline, events.recv()).await {
-            Ok(Some(neighbors::Event::NextHop { destination, result })) => {
-                missing.remove(&destination);
-                controller.set_next_hop(destination, result);
+            Ok(Some(neighbors::Event::Way { destination, result })) => {
+                // That the kernel is still asking is no answer: clients would be turned away until there is one.
+                if !matches!(result, Err(Unreachable::Resolving { .. })) {
+                    missing.remove(&destination);
+                }
+                controller.set_way(destination, result);
             }
             Ok(Some(neighbors::Event::RoutesChanged)) => {}
             Ok(None) | Err(_) => return,
@@ -179,6 +212,28 @@ async fn await_next_hops(controller: &mut Controller, events: &mut mpsc::Receive
 async fn serve_metrics(listener: TcpListener, controller: Handle, own: Arc<DaemonMetrics>) {
     if let Err(error) = metrics::serve(listener, controller, own).await {
         tracing::error!("{error:#}");
+    }
+}
+
+/// Reads the configuration file again whenever the signal comes.
+async fn reload_on(mut signal: Signal, controller: Handle) {
+    while signal.recv().await.is_some() {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::warn!("the clock cannot be read: {error}"),
+        }
+
+        match controller.ask(Request::Reload).await {
+            Ok(Response::Refused(refusal)) => tracing::error!("not reloaded: {refusal}"),
+            Ok(Response::Done(done)) => {
+                for warning in done.warnings {
+                    tracing::warn!("{warning}");
+                }
+            }
+            Ok(other) => tracing::error!("the controller answered something else: {other:?}"),
+            Err(error) => tracing::error!("not reloaded: {error:#}"),
+        }
+        notify(&[NotifyState::Ready]);
     }
 }
 
@@ -199,7 +254,7 @@ async fn forward_neighbor_events(mut events: mpsc::Receiver<neighbors::Event>, i
 }
 
 /// Has the neighbours resolved that the XDP program asks for.
-async fn forward_neighbor_requests(mut requests: NeighborRequests, neighbors: Neighbors) {
+async fn forward_neighbor_requests(mut requests: NeighborRequests, neighbors: Arc<Neighbors>) {
     loop {
         match requests.recv().await {
             Ok(request) => neighbors.request(request.interface, request.address.into()),

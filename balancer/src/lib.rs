@@ -9,6 +9,7 @@ pub mod controller;
 pub mod daemon;
 pub mod dataplane;
 pub mod health;
+pub mod intent;
 pub mod maglev;
 pub mod metrics;
 pub mod neighbors;

@@ -12,7 +12,7 @@ mod lab;
 
 use std::{net::IpAddr, time::Duration};
 
-use balancer::neighbors::{Event, Neighbors, Unreachable, interfaces};
+use balancer::neighbors::{Event, Neighbors, Unreachable, Way, interfaces};
 use balancer_common::abi::NextHop;
 use futures_util::StreamExt as _;
 use netlink_packet_route::{
@@ -57,8 +57,8 @@ impl Subject {
     /// Waits until `destination` has a next hop.
     async fn next_hop(&mut self, destination: &str) -> NextHop {
         loop {
-            if let Ok(next_hop) = self.result(destination).await {
-                return next_hop;
+            if let Ok(way) = self.result(destination).await {
+                return way.next_hop;
             }
         }
     }
@@ -74,10 +74,10 @@ impl Subject {
     }
 
     /// Waits for the next report about `destination`.
-    async fn result(&mut self, destination: &str) -> Result<NextHop, Unreachable> {
+    async fn result(&mut self, destination: &str) -> Result<Way, Unreachable> {
         loop {
             match self.event().await {
-                Event::NextHop {
+                Event::Way {
                     destination: about,
                     result,
                 } if about == address(destination) => return result,
@@ -146,6 +146,35 @@ fn the_next_hop_follows_routes_metrics_and_rules() {
             subject.reason("10.9.0.1").await,
             Unreachable::NoRoute(address("10.9.0.1"))
         );
+    });
+}
+
+#[test]
+fn source_and_mtu_follow_routes_and_interfaces() {
+    Lab::run(async |lab| {
+        for (destination, gateway, own, other) in [
+            ("10.9.0.1", "10.1.0.2", "10.1.0.1", "10.2.0.1"),
+            ("fd09::1", "fd01::2", "fd01::1", "fd02::1"),
+        ] {
+            lab.host.ip(&format!("route add {destination} via {gateway}"));
+            let mut subject = Subject::watching(&[destination]).await;
+            subject.next_hop(destination).await;
+            for (change, source, mtu) in [
+                ("mtu 1400".to_owned(), own, 1_400),
+                (format!("src {other}"), other, 1_500),
+                (format!("src {other} mtu lock 1300"), other, 1_300),
+            ] {
+                lab.host
+                    .ip(&format!("route replace {destination} via {gateway} {change}"));
+                let way = subject.result(destination).await.unwrap();
+                assert_eq!((way.source, way.mtu), (Some(address(source)), mtu), "{change}");
+            }
+            lab.host.ip(&format!("route replace {destination} via {gateway}"));
+            assert_eq!(subject.result(destination).await.unwrap().mtu, 1_500);
+            lab.host.ip("link set eth0 mtu 1480");
+            assert_eq!(subject.result(destination).await.unwrap().mtu, 1_480);
+            lab.host.ip("link set eth0 mtu 1500");
+        }
     });
 }
 
@@ -296,7 +325,8 @@ fn a_neighbor_that_does_not_answer_is_reported_and_found_when_it_appears() {
             // Without the entry the kernel does not ask again by itself. That it has gone is no reason to take hope.
             lab.host.ip(&format!("neighbor del {destination} dev eth0"));
             lab.near.ip(&format!("address add {destination} dev eth0"));
-            assert_eq!(subject.result(destination).await, Ok(VIA_NEAR));
+            let way = subject.result(destination).await;
+            assert_eq!(way.map(|way| way.next_hop), Ok(VIA_NEAR));
         }
     });
 }
@@ -308,7 +338,7 @@ fn every_newly_watched_destination_is_reported_and_no_other() {
         assert_eq!(subject.next_hop("10.1.0.2").await, VIA_NEAR);
 
         subject.watch(&["10.1.0.2", "10.1.0.1"]);
-        let expected = Event::NextHop {
+        let expected = Event::Way {
             destination: address("10.1.0.1"),
             result: Err(Unreachable::Local(address("10.1.0.1"))),
         };
@@ -316,7 +346,7 @@ fn every_newly_watched_destination_is_reported_and_no_other() {
 
         subject.watch(&["10.1.0.1"]);
         subject.watch(&["10.1.0.1", "10.2.0.1"]);
-        let expected = Event::NextHop {
+        let expected = Event::Way {
             destination: address("10.2.0.1"),
             result: Err(Unreachable::Local(address("10.2.0.1"))),
         };
@@ -411,7 +441,7 @@ impl Witness {
         let mut subject = Subject::watching(&destinations).await;
         let mut reported = 0;
         while reported < destinations.len() {
-            reported += usize::from(matches!(subject.event().await, Event::NextHop { .. }));
+            reported += usize::from(matches!(subject.event().await, Event::Way { .. }));
         }
         Self { subject, marks }
     }
@@ -426,11 +456,11 @@ impl Witness {
         loop {
             match self.subject.event().await {
                 Event::RoutesChanged => changed = true,
-                Event::NextHop {
+                Event::Way {
                     destination,
                     result: Ok(_),
                 } if destination == address(&mark) => return changed,
-                Event::NextHop { .. } => {}
+                Event::Way { .. } => {}
             }
         }
     }

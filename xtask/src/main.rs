@@ -1,8 +1,9 @@
-//! What a developer runs from the root of the repository: `cargo xtask setup`, `build`, `test`.
+//! What a developer runs from the root of the repository: `cargo xtask setup`, `build`, `test`, `demo`.
 //!
 //! Every task starts with the part of the set-up that it needs ([`setup::ensure`]), so none has to be run by hand first.
 
 mod build;
+mod demo;
 mod privilege;
 mod process;
 mod setup;
@@ -15,7 +16,7 @@ use clap::{Parser, Subcommand};
 
 use crate::setup::Purpose;
 
-/// Sets up, builds and tests the balancer.
+/// Sets up, builds, tests and shows the balancer.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -42,6 +43,8 @@ enum Task {
     },
     /// Run every check: format, lints, unit tests, packet tests in the kernel, end-to-end tests
     Test,
+    /// Show real traffic through the balancer across network namespaces, and check what is claimed of it
+    Demo,
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Setup { tests } => setup::run(if tests { Purpose::Test } else { Purpose::Run }),
         Task::Build { release: _, debug } => build::run(!debug),
         Task::Test => test::run(),
+        Task::Demo => demo::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -72,14 +72,18 @@ pub struct Backend {
     pub incarnation: u32,
     /// Where its packets leave the host.
     pub next_hop: NextHop,
+    /// The sender of tunnelled packets: an address of the balancer in the family of the backend's.
+    pub tunnel_source: Address,
     /// Its port in network order; [`ANY_PORT`](super::ANY_PORT) keeps the port that the client used.
     pub port: Port,
     /// The VIP's port that its replies carry; [`ANY_PORT`](super::ANY_PORT) keeps the port that the backend used.
     pub reply_port: Port,
+    /// Largest IP packet that fits on the way there, in bytes.
+    pub mtu: u16,
     /// What it may be given, and how its replies are told apart.
     pub flags: BackendFlags,
     /// Always zero.
-    pub _padding: [u8; 19],
+    pub _padding: u8,
 }
 record!(
     Backend {
@@ -87,8 +91,10 @@ record!(
         service,
         incarnation,
         next_hop,
+        tunnel_source,
         port,
         reply_port,
+        mtu,
         flags,
         _padding
     },
@@ -106,10 +112,12 @@ impl Backend {
             destination: [0; 6],
             source: [0; 6],
         },
+        tunnel_source: Address::UNSPECIFIED,
         port: [0; 2],
         reply_port: [0; 2],
+        mtu: 0,
         flags: BackendFlags(0),
-        _padding: [0; 19],
+        _padding: 0,
     };
 }
 

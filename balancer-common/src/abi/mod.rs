@@ -28,7 +28,7 @@ pub use service::{AffinityKind, Forwarding, Service};
 pub use table::{LARGE_TABLE, MEDIUM_TABLE, SMALL_TABLE, TableClass};
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];
@@ -41,10 +41,14 @@ pub type Mac = [u8; 6];
 
 /// IP protocol numbers (IANA) that the balancer tells apart.
 pub mod protocol {
+    /// An IPv4 packet inside another packet (RFC 2003).
+    pub const IPV4: u8 = 4;
     /// Transmission Control Protocol.
     pub const TCP: u8 = 6;
     /// User Datagram Protocol.
     pub const UDP: u8 = 17;
+    /// An IPv6 packet inside another packet (RFC 2473).
+    pub const IPV6: u8 = 41;
 }
 
 /// Declares that a record may cross the map boundary, after the compiler has checked its size and that its fields fill

@@ -19,8 +19,8 @@ pub struct Route {
     pub mtu: u32,
     /// The interface that the packets came in by: routing may depend on it too.
     pub ingress: u32,
-    /// Always zero.
-    pub _padding: u32,
+    /// The IP protocol number of the packets: routing may depend on it too.
+    pub protocol: u32,
 }
 record!(
     Route {
@@ -30,7 +30,7 @@ record!(
         epoch,
         mtu,
         ingress,
-        _padding
+        protocol
     },
     64
 );

@@ -31,6 +31,12 @@ pub enum Forwarding {
 impl Forwarding {
     /// Every way.
     pub const ALL: [Self; 5] = [Self::Nat, Self::FullNat, Self::Dsr, Self::Ipip, Self::Gue];
+
+    /// Whether what backends answer comes back through the balancer.
+    #[inline(always)]
+    pub const fn replies_return(self) -> bool {
+        matches!(self, Self::Nat | Self::FullNat)
+    }
 }
 
 /// A service, found by its index.

@@ -4,9 +4,11 @@ mod headers;
 mod parse;
 #[cfg(test)]
 pub(crate) mod samples;
+mod tags;
 
 pub use headers::{EtherType, Ethernet, Ipv6Extension, Tcp, Vlan, Wire};
 pub use parse::{Family, Headers, Ports, Unparsed, parse};
+pub use tags::Tags;
 
 /// A packet whose headers can be looked at in place, with every access checked against its end.
 ///

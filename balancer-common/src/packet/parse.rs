@@ -5,11 +5,8 @@ mod ipv6;
 
 use network_types::udp::UdpHdr;
 
-use super::{EtherType, Ethernet, Packet, Tcp, Vlan};
+use super::{EtherType, Ethernet, Packet, Tcp, Vlan, tags::MAX_VLAN_TAGS};
 use crate::abi::{Address, Port, protocol};
-
-/// VLAN tags that are looked through: customer and service tag (IEEE 802.1ad).
-const MAX_VLAN_TAGS: usize = 2;
 
 /// IP version.
 #[repr(u8)]

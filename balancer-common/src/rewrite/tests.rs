@@ -90,6 +90,14 @@ proptest! {
     }
 
     #[test]
+    fn counting_down_changes_the_ttl_and_the_checksum_over_it((mut sample, _, _) in translations()) {
+        let mut frame = sample.frame();
+        prop_assert_eq!(count_down(frame.as_mut_slice(), &sample.headers()), Some(()));
+        sample.ttl -= 1;
+        prop_assert_eq!(frame, sample.frame());
+    }
+
+    #[test]
     fn translating_back_restores_all_but_the_ttl((mut sample, end, to) in translations()) {
         sample.ttl = sample.ttl.max(3);
         let from = match end {

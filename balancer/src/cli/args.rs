@@ -6,6 +6,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::client_address::ClientAddress;
 
+mod backend;
+mod flows;
+mod service;
+
+pub(super) use backend::{AddBackendArgs, BackendArgs, BackendCommand};
+pub(super) use flows::{FilterArgs, FlowsCommand};
+pub(super) use service::{AddServiceArgs, ServiceCommand};
+
 /// Layer-4 affinity load balancer.
 #[derive(Debug, Parser)]
 #[command(name = "balancer", version, propagate_version = true, max_term_width = 100)]
@@ -32,17 +40,32 @@ pub enum Command {
     /// The data plane goes on forwarding when the daemon is stopped, killed or replaced; `balancer detach` removes it.
     Run(RunArgs),
     /// Validate a configuration file and touch nothing.
-    Check(CheckArgs),
+    Check(FileArgs),
+    /// Show what applying a configuration file would change: services, backends, clients and live flows. Changes nothing.
+    Plan(PlanArgs),
+    /// Make a configuration file everything that runs, run-time changes included, in one step.
+    ///
+    /// It outlives a restart. Nothing changes if any part of it is invalid.
+    Apply(FileArgs),
+    /// Have the daemon read its own configuration file again; SIGHUP does the same.
+    ///
+    /// What was changed at run time goes on, unless the file has changed the same thing since.
+    Reload,
+    /// Write what runs, run-time changes included, as a configuration file.
+    Export,
     /// Show how the daemon and its data plane are.
     Status(OutputArgs),
-    /// Services.
+    /// Services: list and change them.
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Backends.
+    /// Backends: list and change them.
     #[command(subcommand)]
     Backend(BackendCommand),
     /// Show where a client's packets go right now, and why.
     Lookup(LookupArgs),
+    /// Remembered flows: list, count and forget them.
+    #[command(subcommand)]
+    Flows(FlowsCommand),
     /// Take the data plane off its interfaces. A daemon that runs ends.
     Detach(DetachArgs),
 }
@@ -71,11 +94,20 @@ pub enum LogFormat {
     Json,
 }
 
-/// Flags of `check`.
+/// A configuration file.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub struct FileArgs {
     /// The configuration file.
     pub file: PathBuf,
+}
+
+/// Flags of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The configuration file.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// How the result of a reading command is written.
@@ -93,25 +125,6 @@ pub enum Output {
     Text,
     /// One JSON document.
     Json,
-}
-
-/// `service …`
-#[derive(Debug, Subcommand)]
-pub enum ServiceCommand {
-    /// List the services.
-    List(OutputArgs),
-}
-
-/// `backend …`
-#[derive(Debug, Subcommand)]
-pub enum BackendCommand {
-    /// List the backends, of one service or of all.
-    List {
-        /// The service's name.
-        service: Option<String>,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
 }
 
 /// Flags of `lookup`.

@@ -6,14 +6,14 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{
-    args::{BackendCommand, Cli, Command, DetachArgs, LookupArgs, Output, ServiceCommand},
+    args::{Cli, Command, DetachArgs, LookupArgs, Output, PlanArgs, ServiceCommand},
     failure::Failure,
-    text,
+    flows, orders, text,
 };
 use crate::{
     config,
     control::client,
-    control::protocol::{Request, Response},
+    control::protocol::{ConfigText, Request, Response},
     daemon,
     dataplane::Pins,
 };
@@ -28,16 +28,13 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
             Response::Status(status) => print(args.output, &status, text::status),
             other => Err(unexpected(&other)),
         },
-        Command::Service(ServiceCommand::List(args)) => match client::ask(socket, &Request::Services)? {
-            Response::Services(services) => print(args.output, &services, |services| text::services(services)),
-            other => Err(unexpected(&other)),
-        },
-        Command::Backend(BackendCommand::List { service, output }) => {
-            match client::ask(socket, &Request::Backends { service })? {
-                Response::Backends(backends) => print(output.output, &backends, |backends| text::backends(backends)),
-                other => Err(unexpected(&other)),
-            }
-        }
+        Command::Plan(args) => plan(socket, &args),
+        Command::Apply(args) => orders::apply(socket, &args.file),
+        Command::Reload => orders::reload(socket),
+        Command::Export => export(socket),
+        Command::Service(command) => service(socket, command),
+        Command::Backend(command) => orders::backend(socket, command),
+        Command::Flows(command) => flows::execute(socket, command),
         Command::Lookup(args) => lookup(socket, args),
         Command::Detach(args) => detach(socket, &args),
     }
@@ -50,7 +47,8 @@ fn run(args: &super::args::RunArgs) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(daemon::run(loaded.config)?)
+    let path = std::path::absolute(&args.config)?;
+    Ok(daemon::run(loaded.config, &path)?)
 }
 
 fn check(file: &Path) -> Result<(), Failure> {
@@ -67,6 +65,44 @@ fn check(file: &Path) -> Result<(), Failure> {
         .sum();
     println!("{}: valid: {services} services, {backends} backends", file.display());
     Ok(())
+}
+
+fn service(socket: &Path, command: ServiceCommand) -> Result<(), Failure> {
+    match command {
+        ServiceCommand::List(args) => match client::ask(socket, &Request::Services)? {
+            Response::Services(services) => print(args.output, &services, |services| text::services(services)),
+            other => Err(unexpected(&other)),
+        },
+        ServiceCommand::Show { service, output } => match client::ask(socket, &Request::Service { service })? {
+            Response::Service(detail) => print(output.output, &detail, text::service),
+            other => Err(unexpected(&other)),
+        },
+        ServiceCommand::Add(args) => orders::add_service(socket, &args),
+        ServiceCommand::Remove { service } => orders::remove_service(socket, service),
+    }
+}
+
+fn plan(socket: &Path, args: &PlanArgs) -> Result<(), Failure> {
+    let request = Request::Plan(read(&args.file)?);
+    match client::ask(socket, &request)? {
+        Response::Plan(plan) => print(args.output.output, &plan, text::plan),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn export(socket: &Path) -> Result<(), Failure> {
+    match client::ask(socket, &Request::Export)? {
+        Response::Export(text) => Ok(write!(std::io::stdout(), "{text}")?),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// A configuration file to be sent to the daemon.
+pub(super) fn read(file: &Path) -> Result<ConfigText, Failure> {
+    Ok(ConfigText {
+        file: file.display().to_string(),
+        text: config::read(file)?,
+    })
 }
 
 fn lookup(socket: &Path, args: LookupArgs) -> Result<(), Failure> {
@@ -101,7 +137,11 @@ fn detach(socket: &Path, args: &DetachArgs) -> Result<(), Failure> {
 }
 
 /// Writes a result to stdout.
-fn print<T: Serialize>(output: Output, value: &T, as_text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+pub(super) fn print<T: Serialize>(
+    output: Output,
+    value: &T,
+    as_text: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
     let text = match output {
         Output::Json => serde_json::to_string_pretty(value).context("cannot write JSON")?,
         Output::Text => as_text(value),
@@ -110,6 +150,6 @@ fn print<T: Serialize>(output: Output, value: &T, as_text: impl FnOnce(&T) -> St
     Ok(())
 }
 
-fn unexpected(response: &Response) -> Failure {
+pub(super) fn unexpected(response: &Response) -> Failure {
     Failure::Other(anyhow::anyhow!("the daemon answered something else: {response:?}"))
 }

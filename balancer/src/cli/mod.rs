@@ -4,6 +4,8 @@ mod args;
 mod client_address;
 mod commands;
 mod failure;
+mod flows;
+mod orders;
 mod text;
 
 use std::process::ExitCode;

@@ -1,10 +1,16 @@
 //! Results as people read them.
 
+mod flows;
+mod plan;
+
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::control::protocol::{BackendView, Lookup, LookupReason, ServiceView, Status};
+pub(super) use flows::{flow_count, flows};
+pub(super) use plan::plan;
+
+use crate::control::protocol::{BackendView, Lookup, LookupReason, ServiceDetail, ServiceView, Status};
 
 /// `status`
 pub(super) fn status(status: &Status) -> String {
@@ -79,6 +85,21 @@ pub(super) fn services(services: &[ServiceView]) -> String {
     }
     align_right(&mut table, 6);
     table.to_string()
+}
+
+/// `service show`
+pub(super) fn service(detail: &ServiceDetail) -> String {
+    let ServiceDetail {
+        service,
+        backends: list,
+        configuration,
+    } = detail;
+    format!(
+        "{}\n\n{}\n\n{}",
+        services(std::slice::from_ref(service)),
+        backends(list),
+        configuration.trim_end()
+    )
 }
 
 /// `backend list`

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use super::{
-    model::{Backend, Forwarding, address_text},
+    model::{Admin, Backend, Forwarding, address_text},
     reader::{Distinct, Table, Value},
     report::Read,
     schema, values,
 };
 
-const DEFAULT_WEIGHT: u32 = 100;
+/// The weight of a backend of which the file says none.
+pub const DEFAULT_WEIGHT: u32 = 100;
 const MAX_WEIGHT: u32 = 65_535;
 
 type Endpoint = (IpAddr, Option<u16>);
@@ -53,6 +54,7 @@ fn backend(table: Table<'_>, setting: Setting<'_>, taken: &mut Taken) -> Read<Ba
     let name = table.optional("name", |value| name(&value, endpoint, taken));
     let weight = table.or("weight", DEFAULT_WEIGHT, |value| value.integer(0..=MAX_WEIGHT));
     let backup = table.or("backup", false, |value| value.boolean());
+    let admin = table.or("admin", Admin::Active, |value| value.one_of());
     let (address, port) = endpoint?;
     Ok(Backend {
         name: name?.unwrap_or_else(|| address_text(address, port)),
@@ -60,6 +62,7 @@ fn backend(table: Table<'_>, setting: Setting<'_>, taken: &mut Taken) -> Read<Ba
         port,
         weight: weight?,
         backup: backup?,
+        admin: admin?,
     })
 }
 
@@ -76,6 +79,11 @@ fn endpoint(value: &Value<'_>, setting: Setting<'_>, taken: &mut Taken) -> Read<
                 "an {backend} backend cannot serve an {vip} VIP with this forwarding; use an {vip} address"
             )));
         }
+    }
+    if let Some(port) = setting.port_in_vain(port) {
+        return Err(value.refuse(format!(
+            "port {port} cannot be reached, as with this forwarding packets keep the client's destination port; leave it out"
+        )));
     }
     let shown = format!("backend {}", address_text(address, port));
     taken
@@ -102,6 +110,12 @@ fn name(value: &Value<'_>, endpoint: Read<Endpoint>, taken: &mut Taken) -> Read<
 }
 
 impl Setting<'_> {
+    /// The port, if packets can only arrive at another one.
+    fn port_in_vain(&self, port: Option<u16>) -> Option<u16> {
+        let keeps_ports = self.forwarding.is_some_and(|forwarding| !forwarding.translates_ports());
+        port.filter(|&port| keeps_ports && self.ports.is_some_and(|ports| ports != [port]))
+    }
+
     /// Whether clients of several ports arrive at one port of the backend.
     fn merges_ports(&self, backend: &Backend) -> bool {
         let many = self.ports.is_some_and(|ports| ports.len() != 1);

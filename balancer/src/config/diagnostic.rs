@@ -43,6 +43,19 @@ pub enum ConfigError {
     Invalid(Vec<Diagnostic>),
 }
 
+impl ConfigError {
+    /// What is wrong, without its places: for a configuration that is no file.
+    pub fn without_places(&self) -> String {
+        match self {
+            Self::Unreadable { .. } => self.to_string(),
+            Self::Invalid(diagnostics) => {
+                let messages: Vec<&str> = diagnostics.iter().map(|diagnostic| &*diagnostic.message).collect();
+                messages.join("; ")
+            }
+        }
+    }
+}
+
 fn one_per_line(diagnostics: &[Diagnostic]) -> String {
     let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
     lines.join("\n")

@@ -12,7 +12,7 @@ use toml::ser::ValueSerializer;
 use super::{
     model::{
         Backend, Config, Control, Dataplane, Limits, Metrics, Passive, Pin, PinTarget, Probing, Service, Sources,
-        address_text,
+        TunnelSource, address_text,
     },
     schema::{self, Shape},
     sections::VERSION,
@@ -43,6 +43,13 @@ pub fn export(config: &Config) -> String {
     out.text
 }
 
+/// A service as TOML, every default written out.
+pub fn export_service(service: &Service) -> String {
+    let mut out = Writer::default();
+    write_service(&mut out, service);
+    out.text.trim_start().to_owned()
+}
+
 fn write_dataplane(out: &mut Writer, dataplane: &Dataplane) {
     let Dataplane {
         interfaces,
@@ -51,6 +58,7 @@ fn write_dataplane(out: &mut Writer, dataplane: &Dataplane) {
         max_flows,
         max_services,
         max_backends,
+        tunnel_source,
     } = dataplane;
     out.table(&schema::DATAPLANE);
     out.key("interfaces", interfaces);
@@ -59,6 +67,10 @@ fn write_dataplane(out: &mut Writer, dataplane: &Dataplane) {
     out.key("max_flows", max_flows);
     out.key("max_services", max_services);
     out.key("max_backends", max_backends);
+    // Without an address it says nothing.
+    if *tunnel_source != TunnelSource::default() {
+        out.key("tunnel_source", tunnel_source);
+    }
 }
 
 fn write_service(out: &mut Writer, service: &Service) {
@@ -142,12 +154,14 @@ fn write_backend(out: &mut Writer, backend: &Backend) {
         port,
         weight,
         backup,
+        admin,
     } = backend;
     out.table(&schema::BACKEND);
     out.key("name", name);
     out.key("address", address_text(*address, *port));
     out.key("weight", weight);
     out.key("backup", backup);
+    out.key("admin", admin);
 }
 
 fn path(path: &Path) -> String {

@@ -34,10 +34,15 @@ use self::{
 };
 
 pub use self::{
+    backend::DEFAULT_WEIGHT,
     diagnostic::{ConfigError, Diagnostic},
-    export::export,
+    export::{export, export_service},
     model::*,
+    values::backend_address,
 };
+
+/// What diagnostics call a configuration that is no file.
+const IN_MEMORY: &str = "";
 
 /// A configuration that passed every check.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,23 +55,44 @@ pub struct Loaded {
 
 /// Reads and validates the configuration file at `path`.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    parse(&read(path)?, &path.display().to_string())
+}
+
+/// Reads the configuration file at `path`, and validates nothing but that it is text.
+pub fn read(path: &Path) -> Result<String, ConfigError> {
     let file = path.display().to_string();
     let bytes = fs::read(path).map_err(|cause| ConfigError::Unreadable {
         file: file.clone(),
         cause,
     })?;
-    let Ok(text) = str::from_utf8(&bytes) else {
-        let valid = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.as_bytes().utf8_chunks().next().map_or("", |chunk| chunk.valid());
         let report = Report::new(&file, valid);
         report.refuse(valid.len(), "the file is not UTF-8 from here on; save it as UTF-8");
-        return Err(report.into_error());
-    };
-    parse(text, &file)
+        report.into_error()
+    })
 }
 
 /// Validates the configuration in `text`; diagnostics call it `file`.
 pub fn parse(text: &str, file: &str) -> Result<Loaded, ConfigError> {
     parse_without(support::UNSUPPORTED, text, file)
+}
+
+/// Reads the service that `text`, one `[[service]]` table, would add to `config`.
+///
+/// # Errors
+///
+/// If it is not valid, or does not fit the others. The places have no meaning.
+pub fn parse_service(text: &str, config: &Config) -> Result<Option<Service>, ConfigError> {
+    let mut loaded = parse(&(export(config) + text), IN_MEMORY)?;
+    let added = loaded.config.services.len() > config.services.len();
+    Ok(loaded.config.services.pop().filter(|_| added))
+}
+
+/// Checks a configuration that was put together of valid parts: what must hold between them. The places of what is refused
+/// are those in its [exported](export) form.
+pub fn validate(config: &Config) -> Result<Loaded, ConfigError> {
+    parse(&export(config), IN_MEMORY)
 }
 
 /// Validates the configuration in `text`, in a version that cannot do what `unsupported` lists.

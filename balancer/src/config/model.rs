@@ -7,7 +7,7 @@ mod health;
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -51,6 +51,30 @@ pub struct Dataplane {
     pub max_services: u32,
     /// Backends, over all services, that there is room for.
     pub max_backends: u32,
+    /// Where packets to backends in a tunnel come from.
+    pub tunnel_source: TunnelSource,
+}
+
+/// The senders of packets that travel to backends in a tunnel. Where there is none, packets come from the address that
+/// the host itself would send from, as the route to the backend says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TunnelSource {
+    /// To backends with an IPv4 address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub v4: Option<Ipv4Addr>,
+    /// To backends with an IPv6 address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl TunnelSource {
+    /// The sender of packets to `backend`.
+    pub fn toward(&self, backend: IpAddr) -> Option<IpAddr> {
+        match backend {
+            IpAddr::V4(_) => self.v4.map(IpAddr::V4),
+            IpAddr::V6(_) => self.v6.map(IpAddr::V6),
+        }
+    }
 }
 
 /// Where in the receive path an XDP program runs.
@@ -114,6 +138,18 @@ pub enum Forwarding {
     Ipip,
     /// Generic UDP encapsulation; the backend answers directly.
     Gue,
+}
+
+impl Forwarding {
+    /// Whether packets travel to the backend in a tunnel.
+    pub const fn is_tunnel(self) -> bool {
+        matches!(self, Self::Ipip | Self::Gue)
+    }
+
+    /// Whether a backend may get packets at another port than the client sent them to.
+    pub const fn translates_ports(self) -> bool {
+        matches!(self, Self::Nat | Self::FullNat)
+    }
 }
 
 /// Which part of a packet decides where it goes.
@@ -231,6 +267,34 @@ pub struct Backend {
     pub weight: u32,
     /// Whether it serves only while no other backend can.
     pub backup: bool,
+    /// What the operator wants of it.
+    pub admin: Admin,
+}
+
+/// What the operator wants of a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Admin {
+    /// To serve.
+    #[default]
+    Active,
+    /// To keep its flows and clients and get no new ones.
+    Draining,
+    /// To get nothing; its flows and clients go elsewhere.
+    Disabled,
+    /// To sleep: it keeps its flows and clients and gets no new ones, and its health does not count.
+    Suspended,
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Disabled => "disabled",
+            Self::Suspended => "suspended",
+        })
+    }
 }
 
 impl Backend {

@@ -381,8 +381,8 @@ impl<K: Eq + Hash> Distinct<K> {
                 Ok(())
             }
             Entry::Occupied(first) => {
-                let line = value.reader.report.line(*first.get());
-                Err(value.refuse(format!("{shown} is already on line {line}; {mend}")))
+                let place = value.reader.report.already(*first.get());
+                Err(value.refuse(format!("{shown} is {place}; {mend}")))
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 
-use super::diagnostic::{ConfigError, Diagnostic};
+use super::{
+    IN_MEMORY,
+    diagnostic::{ConfigError, Diagnostic},
+};
 
 /// Stands for a value that could not be had: the reason is in the [`Report`], which alone makes these.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +57,17 @@ impl<'t> Report<'t> {
         });
     }
 
+    /// Says that there is something at a place already.
+    pub(super) fn already(&self, place: usize) -> String {
+        if self.file == IN_MEMORY {
+            "there already".to_owned()
+        } else {
+            format!("already on line {}", self.line(place))
+        }
+    }
+
     /// The line of a place, counted from 1.
-    pub(super) fn line(&self, place: usize) -> usize {
+    fn line(&self, place: usize) -> usize {
         self.line_starts.partition_point(|&start| start <= place)
     }
 

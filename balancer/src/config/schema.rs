@@ -68,7 +68,14 @@ pub(super) const DATAPLANE: Shape = Shape {
         "max_flows",
         "max_services",
         "max_backends",
+        "tunnel_source",
     ],
+};
+
+pub(super) const TUNNEL_SOURCE: Shape = Shape {
+    path: "dataplane.tunnel_source",
+    form: Form::Inline,
+    keys: &["v4", "v6"],
 };
 
 pub(super) const CONTROL: Shape = Shape {
@@ -196,7 +203,7 @@ pub(super) const NEW_FLOWS_PER_CLIENT: Shape = Shape {
 pub(super) const BACKEND: Shape = Shape {
     path: "service.backend",
     form: Form::Repeated,
-    keys: &["name", "address", "weight", "backup"],
+    keys: &["name", "address", "weight", "backup", "admin"],
 };
 
 pub(super) const PIN: Shape = Shape {
@@ -214,6 +221,7 @@ pub(super) const SOURCES: Shape = Shape {
 const ALL: &[&Shape] = &[
     &FILE,
     &DATAPLANE,
+    &TUNNEL_SOURCE,
     &CONTROL,
     &METRICS,
     &PROBING,

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 
 use super::{
     health,
-    model::{Config, Control, DEFAULT_PIN_PATH, Dataplane, Metrics, Service, XdpMode},
+    model::{Config, Control, DEFAULT_PIN_PATH, Dataplane, Metrics, Service, TunnelSource, XdpMode},
     reader::{Distinct, Table, Value},
     report::Read,
     schema,
@@ -85,6 +85,9 @@ fn dataplane(table: Table<'_>) -> Read<Dataplane> {
     let max_flows = table.or("max_flows", 1 << 20, |value| value.integer(1..=MAX_FLOWS));
     let max_services = table.or("max_services", 4096, |value| value.integer(1..=MAX_SERVICES));
     let max_backends = table.or("max_backends", 16384, |value| value.integer(1..=MAX_BACKENDS));
+    let tunnel_source = table
+        .section("tunnel_source", &schema::TUNNEL_SOURCE)
+        .and_then(tunnel_source);
     Ok(Dataplane {
         interfaces: interfaces?,
         xdp_mode: xdp_mode?,
@@ -92,7 +95,14 @@ fn dataplane(table: Table<'_>) -> Read<Dataplane> {
         max_flows: max_flows?,
         max_services: max_services?,
         max_backends: max_backends?,
+        tunnel_source: tunnel_source?,
     })
+}
+
+fn tunnel_source(table: Table<'_>) -> Read<TunnelSource> {
+    let v4 = table.optional("v4", |value| value.parsed(values::tunnel_source_v4));
+    let v6 = table.optional("v6", |value| value.parsed(values::tunnel_source_v6));
+    Ok(TunnelSource { v4: v4?, v6: v6? })
 }
 
 fn interfaces(value: Value<'_>) -> Read<Vec<String>> {

@@ -1,7 +1,5 @@
 //! What the format names but this version cannot do. To support one of these, do it and delete its line.
 
-use std::time::Duration;
-
 use toml::de::DeValue;
 
 /// A key, or one of its values, that is refused.
@@ -29,9 +27,6 @@ enum Refusal {
 /// What this version refuses.
 pub(super) const UNSUPPORTED: &[Unsupported] = &[
     value("service", "forwarding", "full-nat", "nat"),
-    value("service", "forwarding", "dsr", "nat"),
-    value("service", "forwarding", "ipip", "nat"),
-    value("service", "forwarding", "gue", "nat"),
     value("service", "affinity", "client-ip", "client-ip-port"),
     value("service", "affinity", "quic-cid", "client-ip-port"),
     value("service", "when_down", "reject", "reassign"),
@@ -39,14 +34,11 @@ pub(super) const UNSUPPORTED: &[Unsupported] = &[
     value("service", "selection", "least-flows", "maglev"),
     value("service", "tracking", "changes", "full"),
     value("service", "tracking", "none", "full"),
-    all_but("service", "slow_start", "\"0s\"", is_no_time),
-    all_but("service", "panic_threshold", "0.0", is_zero),
     all_but("service", "wake", "[]", is_empty),
     key("service", "passive"),
     key("service", "limits"),
     key("service", "pin"),
     key("service", "sources"),
-    all_but("service.backend", "backup", "false", is_false),
 ];
 
 const fn value(table: &'static str, key: &'static str, refused: &'static str, instead: &'static str) -> Unsupported {
@@ -98,22 +90,6 @@ impl Unsupported {
     }
 }
 
-fn is_no_time(content: &DeValue<'_>) -> bool {
-    content.as_str().map(humantime::parse_duration) == Some(Ok(Duration::ZERO))
-}
-
-fn is_zero(content: &DeValue<'_>) -> bool {
-    match content {
-        DeValue::Integer(number) => number.as_str() == "0",
-        DeValue::Float(number) => number.as_str().parse() == Ok(0.0),
-        _ => false,
-    }
-}
-
 fn is_empty(content: &DeValue<'_>) -> bool {
     content.as_array().is_some_and(|array| array.is_empty())
-}
-
-fn is_false(content: &DeValue<'_>) -> bool {
-    content.as_bool() == Some(false)
 }

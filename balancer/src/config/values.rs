@@ -137,8 +137,12 @@ pub(super) fn vip(text: &str) -> Result<IpAddr, String> {
     })
 }
 
-/// A backend's address and, if given, its port.
-pub(super) fn backend_address(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+/// A backend's address and, if given, its port, as configurations and commands write them.
+///
+/// # Errors
+///
+/// What to say behind the text: why it is none, and how to write one.
+pub fn backend_address(text: &str) -> Result<(IpAddr, Option<u16>), String> {
     const MEND: &str = "use an address of the backend on the network";
     if let Ok(address) = text.parse() {
         return Ok((host_address(address, MEND)?, None));
@@ -154,6 +158,28 @@ pub(super) fn backend_address(text: &str) -> Result<(IpAddr, Option<u16>), Strin
                 .to_owned(),
         ),
     }
+}
+
+/// An IPv4 address for packets in tunnels to come from.
+pub(super) fn tunnel_source_v4(text: &str) -> Result<Ipv4Addr, String> {
+    match tunnel_source(text)? {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => Err("is an IPv6 address; write it under v6".to_owned()),
+    }
+}
+
+/// An IPv6 address for packets in tunnels to come from.
+pub(super) fn tunnel_source_v6(text: &str) -> Result<Ipv6Addr, String> {
+    match tunnel_source(text)? {
+        IpAddr::V6(address) => Ok(address),
+        IpAddr::V4(_) => Err("is an IPv4 address; write it under v4".to_owned()),
+    }
+}
+
+fn tunnel_source(text: &str) -> Result<IpAddr, String> {
+    let mend = || "is not an IP address; write it like \"10.0.0.1\" or \"2001:db8::1\"".to_owned();
+    let address = text.parse().ok().ok_or_else(mend)?;
+    host_address(address, "use an address of this host, or leave it out")
 }
 
 /// An address that one host can have on a network.

@@ -2,15 +2,23 @@
 //!
 //! The views are also what `-o json` prints, so their keys are part of the command line's surface.
 
+mod flows;
+mod order;
+mod plan;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Affinity, Forwarding, Protocol},
+    config::{self, Admin, Affinity, ConfigError, Forwarding, Loaded, Protocol},
     health::Health,
     neighbors::AttachedMode,
 };
+
+pub use flows::{FlowCount, FlowCountView, FlowFilter, FlowList, FlowView};
+pub use order::{BackendKeys, Done, Order};
+pub use plan::{BackendName, Plan, PlannedService};
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +28,11 @@ pub enum Request {
     Status,
     /// Every service.
     Services,
+    /// One service.
+    Service {
+        /// Its name.
+        service: String,
+    },
     /// The backends of one service, or of all.
     Backends {
         /// The service's name.
@@ -34,8 +47,45 @@ pub enum Request {
         /// The client's port, if it is known.
         port: Option<u16>,
     },
+    /// A change at run time.
+    Order(Order),
+    /// To make a configuration everything that runs.
+    Apply(ConfigText),
+    /// What [applying](Self::Apply) a configuration would change.
+    Plan(ConfigText),
+    /// To read the daemon's own configuration file again.
+    Reload,
+    /// The effective configuration.
+    Export,
+    /// Remembered flows.
+    Flows {
+        /// Which.
+        filter: FlowFilter,
+        /// How many of them at most.
+        limit: usize,
+    },
+    /// How many flows are remembered.
+    CountFlows(FlowFilter),
+    /// To forget flows.
+    FlushFlows(FlowFilter),
     /// To take the data plane off its interfaces and end.
     Detach,
+}
+
+/// A configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigText {
+    /// The file, as the client calls it.
+    pub file: String,
+    /// What it says.
+    pub text: String,
+}
+
+impl ConfigText {
+    /// Validates it.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        config::parse(&self.text, &self.file)
+    }
 }
 
 /// What the daemon answers.
@@ -46,10 +96,24 @@ pub enum Response {
     Status(Status),
     /// To [`Request::Services`].
     Services(Vec<ServiceView>),
+    /// To [`Request::Service`].
+    Service(ServiceDetail),
     /// To [`Request::Backends`].
     Backends(Vec<BackendView>),
     /// To [`Request::Lookup`].
     Lookup(Lookup),
+    /// To [`Request::Order`], [`Request::Apply`] and [`Request::Reload`].
+    Done(Done),
+    /// To [`Request::Plan`].
+    Plan(Plan),
+    /// To [`Request::Export`]: a configuration file.
+    Export(String),
+    /// To [`Request::Flows`].
+    Flows(FlowList),
+    /// To [`Request::CountFlows`].
+    FlowCount(FlowCount),
+    /// To [`Request::FlushFlows`]: how many.
+    Flushed(u64),
     /// To [`Request::Detach`]: the interfaces.
     Detached(Vec<String>),
     /// The request cannot be granted.
@@ -74,6 +138,8 @@ pub enum RefusalKind {
     NotFound,
     /// The request itself is at fault.
     Usage,
+    /// The configuration is not valid. The message has a line for each problem, with its place.
+    InvalidConfig,
     /// The daemon or the kernel failed.
     Failed,
 }
@@ -163,6 +229,17 @@ pub struct ServiceView {
     pub reply_bytes: u64,
 }
 
+/// A service with everything about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceDetail {
+    /// The service as in the list.
+    pub service: ServiceView,
+    /// Its backends as in their list.
+    pub backends: Vec<BackendView>,
+    /// It in the form of a configuration file.
+    pub configuration: String,
+}
+
 /// A backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackendView {
@@ -195,21 +272,6 @@ pub struct BackendView {
     /// Why its packets cannot leave the host, if they cannot.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unreachable: Option<String>,
-}
-
-/// What the operator wants of a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Admin {
-    /// To serve.
-    #[default]
-    Active,
-    /// To keep what it has and get nothing new.
-    Draining,
-    /// To get nothing.
-    Disabled,
-    /// To sleep until a client needs it.
-    Suspended,
 }
 
 /// Where a client's packets go.

@@ -5,12 +5,15 @@ use std::{
     io,
     os::unix::{fs::PermissionsExt as _, net::UnixStream as BlockingStream},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
+    sync::watch,
+    task::{JoinError, JoinSet},
 };
 
 use super::protocol::{Refusal, RefusalKind, Request, Response};
@@ -20,7 +23,7 @@ use crate::controller::Handle;
 const MODE: u32 = 0o660;
 
 /// Longest request, in bytes.
-const MAX_REQUEST: u64 = 1 << 20;
+const MAX_REQUEST: u64 = 1 << 26;
 
 /// A control socket that listens; its file is removed when it goes.
 pub struct Server {
@@ -58,24 +61,38 @@ impl Server {
         })
     }
 
-    /// Serves clients for good.
-    pub async fn serve(self, controller: Handle) {
+    /// Serves clients until the sender of `stop` is gone, and then until each request that has been read is answered.
+    pub async fn serve(self, controller: Handle, stop: watch::Receiver<()>) {
+        let mut conversations = JoinSet::new();
         loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    let controller = controller.clone();
-                    tokio::spawn(async move {
-                        if let Err(error) = converse(stream, &controller).await {
-                            tracing::debug!("control connection: {error:#}");
-                        }
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!("cannot accept a control connection: {error}");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                }
+            tokio::select! {
+                () = stopped(stop.clone()) => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        conversations.spawn(converse(stream, controller.clone(), stop.clone()));
+                    }
+                    Err(error) => {
+                        tracing::warn!("cannot accept a control connection: {error}");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+                Some(ended) = conversations.join_next() => note(ended),
             }
         }
+        while let Some(ended) = conversations.join_next().await {
+            note(ended);
+        }
+    }
+}
+
+/// Waits until the sender is gone.
+async fn stopped(mut stop: watch::Receiver<()>) {
+    while stop.changed().await.is_ok() {}
+}
+
+fn note(ended: Result<anyhow::Result<()>, JoinError>) {
+    if let Err(error) = ended.map_err(anyhow::Error::from).flatten() {
+        tracing::debug!("control connection: {error:#}");
     }
 }
 
@@ -85,13 +102,18 @@ impl Drop for Server {
     }
 }
 
-/// Answers requests until the client closes the connection.
-async fn converse(stream: UnixStream, controller: &Handle) -> anyhow::Result<()> {
+/// Answers requests until the client closes the connection, or the daemon is to stop.
+async fn converse(stream: UnixStream, controller: Handle, stop: watch::Receiver<()>) -> anyhow::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
         let mut line = String::new();
-        if (&mut reader).take(MAX_REQUEST).read_line(&mut line).await? == 0 {
+        let mut request = (&mut reader).take(MAX_REQUEST);
+        let length = tokio::select! {
+            () = stopped(stop.clone()) => return Ok(()),
+            read = request.read_line(&mut line) => read?,
+        };
+        if length == 0 {
             return Ok(());
         }
         let response = match serde_json::from_str::<Request>(&line) {

@@ -1,23 +1,19 @@
 //! What the data plane should hold, from the configuration and what is known of the backends. Pure functions.
 
-use std::{collections::HashMap, net::IpAddr, net::SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
-use balancer_common::abi::{ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, protocol};
+use balancer_common::abi::{ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, Port, protocol};
 
-use super::BackendKey;
+use super::{BackendKey, knowledge::Knowledge, standing::standings};
 use crate::{
     config::{self, Affinity, Backend, Config, Protocol, Service},
-    health::{Destination, Health, Target},
-    neighbors::Unreachable,
+    health::{Destination, Target},
+    neighbors::{Unreachable, Way},
     reconcile::{Desired, DesiredBackend, DesiredService, Index},
 };
 
 /// Everything that the data plane should hold.
-pub(super) fn desired(
-    config: &Config,
-    health: &HashMap<BackendKey, Health>,
-    next_hops: &HashMap<IpAddr, Result<NextHop, Unreachable>>,
-) -> Desired {
+pub(super) fn desired(config: &Config, knowledge: &Knowledge) -> Desired {
     let services = config
         .services
         .iter()
@@ -32,63 +28,69 @@ pub(super) fn desired(
             },
             forwarding: forwarding_kind(service.forwarding),
             table_size: service.maglev_size,
-            backends: service
-                .backends
-                .iter()
-                .map(|backend| {
-                    let next_hop = next_hops.get(&backend.address);
-                    desired_backend(backend, health_of(health, service, backend), next_hop)
-                })
-                .collect(),
+            backends: desired_backends(config, service, knowledge),
         })
         .collect();
     Desired { services }
 }
 
+fn desired_backends(config: &Config, service: &Service, knowledge: &Knowledge) -> Vec<DesiredBackend> {
+    let standings = standings(&knowledge.circumstances(service), service.panic_threshold);
+    let backends = service.backends.iter().zip(standings);
+    backends
+        .map(|(backend, standing)| {
+            let way = tunnelled_way(config, service, backend, knowledge);
+            desired_backend(backend, standing, way.and_then(Result::ok))
+        })
+        .collect()
+}
+
 fn desired_backend(
     backend: &Backend,
-    health: Health,
-    next_hop: Option<&Result<NextHop, Unreachable>>,
+    (weight, flags): (u32, BackendFlags),
+    way: Option<TunnelledWay>,
 ) -> DesiredBackend {
-    let (weight, flags) = standing(backend.weight, health);
+    let TunnelledWay { way, source } = way.unwrap_or_default();
     DesiredBackend {
         name: backend.name.clone(),
         address: backend.address.into(),
         port: backend.port.map_or(ANY_PORT, u16::to_be_bytes),
-        next_hop: next_hop
-            .and_then(|next_hop| next_hop.as_ref().ok())
-            .copied()
-            .unwrap_or_default(),
+        next_hop: way.next_hop,
+        tunnel_source: source.map_or(Address::UNSPECIFIED, Address::from),
+        mtu: u16::try_from(way.mtu).unwrap_or(u16::MAX),
         weight,
         flags,
     }
 }
 
-/// What a backend of this weight and health gets: its weight among new clients, and whether its flows stay.
-///
-/// A backend of which nothing is known yet serves: a daemon that starts with nobody known to be up would otherwise turn
-/// every client away until the first probes have come back.
-fn standing(weight: u32, health: Health) -> (u32, BackendFlags) {
-    match health {
-        Health::Up => (weight, BackendFlags::KEEPS_FLOWS.with(BackendFlags::UP)),
-        Health::Unknown => (weight, BackendFlags::KEEPS_FLOWS),
-        Health::Down => (0, BackendFlags::DOWN),
-    }
+/// The way to a backend, with where packets on it come from if they take a tunnel.
+#[derive(Clone, Copy, Default)]
+pub(super) struct TunnelledWay {
+    way: Way,
+    source: Option<IpAddr>,
 }
 
-/// The health of a backend. One that nobody checks is up.
-pub(super) fn health_of(health: &HashMap<BackendKey, Health>, service: &Service, backend: &Backend) -> Health {
-    if service.health.is_none() {
-        return Health::Up;
-    }
-    health
-        .get(&(service.name.clone(), backend.name.clone()))
-        .copied()
-        .unwrap_or(Health::Unknown)
+/// How packets for `backend` get there, or why they don't. `None` if that has not been found out yet.
+pub(super) fn tunnelled_way(
+    config: &Config,
+    service: &Service,
+    backend: &Backend,
+    knowledge: &Knowledge,
+) -> Option<Result<TunnelledWay, Unreachable>> {
+    let destination = backend.address;
+    let way = knowledge.way(destination)?.clone();
+    Some(way.and_then(|way| {
+        let source = match config.dataplane.tunnel_source.toward(destination) {
+            _ if !service.forwarding.is_tunnel() => None,
+            Some(configured) => Some(configured),
+            None => Some(way.require_source(destination)?),
+        };
+        Ok(TunnelledWay { way, source })
+    }))
 }
 
 /// What the health checker is to probe.
-pub(super) fn targets(config: &Config, health: &HashMap<BackendKey, Health>) -> Vec<Target<BackendKey>> {
+pub(super) fn targets(config: &Config, knowledge: &Knowledge) -> Vec<Target<BackendKey>> {
     backends(config)
         .filter_map(|(service, backend)| {
             let check = service.health.clone()?;
@@ -103,7 +105,7 @@ pub(super) fn targets(config: &Config, health: &HashMap<BackendKey, Health>) -> 
                     mark: None,
                 },
                 check,
-                initial: health_of(health, service, backend),
+                initial: knowledge.health(service, backend),
             })
         })
         .collect()

@@ -4,33 +4,52 @@
 //! difference carried out. It is a thread and not a task because the kernel makes it wait: for the end of packets that
 //! still use what is being replaced.
 
+mod adoption;
+mod alarm;
 mod desired;
+mod files;
+mod flows;
+mod followers;
+mod foresight;
+mod knowledge;
+mod orders;
+mod plan;
 mod requests;
+mod resolve;
+mod slow_start;
+mod standing;
 mod views;
+mod wording;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
+    mem,
     net::IpAddr,
+    path::PathBuf,
     sync::Arc,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use balancer_common::abi::{BackendFlags, NextHop};
 use tokio::sync::{mpsc, oneshot};
 
+pub use alarm::AlarmClock;
+pub use followers::Followers;
 pub use views::Snapshot;
 
 use crate::{
-    config::Config,
     control::protocol::{Request, Response},
     dataplane::Dataplane,
-    health::{Health, Target, Verdict},
+    health::Verdict,
+    intent::{Intent, Store},
     metrics::DaemonMetrics,
-    neighbors::{self, Unreachable},
-    reconcile,
+    neighbors::{self, Unreachable, Way},
+    reconcile::{self, Desired},
 };
+use alarm::Alarm;
+use knowledge::Knowledge;
+use slow_start::SlowStart;
 
 /// What a backend is called by: its service's name and its own.
 pub type BackendKey = (String, String);
@@ -39,12 +58,14 @@ pub type BackendKey = (String, String);
 pub enum Input {
     /// A backend's health has changed.
     Health(Verdict<BackendKey>),
-    /// A next hop or the routes have changed.
+    /// The way to a backend or the routes have changed.
     Neighbor(neighbors::Event),
     /// A client of the control socket asks.
     Request(Request, oneshot::Sender<Response>),
     /// Somebody wants the figures.
     Snapshot(oneshot::Sender<anyhow::Result<Snapshot>>),
+    /// Something is due.
+    Alarm,
 }
 
 /// The way to the controller.
@@ -89,43 +110,57 @@ pub enum End {
     Detached,
 }
 
+/// When the data plane is tried again after it could not be changed.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// The owner of the data plane.
 pub struct Controller {
-    config: Config,
+    intent: Intent,
+    store: Store,
+    /// Path of the daemon's own configuration file.
+    file: PathBuf,
     started: Instant,
     dataplane: Dataplane,
-    health: HashMap<BackendKey, Health>,
-    next_hops: HashMap<IpAddr, Result<NextHop, Unreachable>>,
+    knowledge: Knowledge,
+    slow_start: SlowStart,
+    followers: Followers,
+    alarm: Alarm,
     metrics: Arc<DaemonMetrics>,
 }
 
 impl Controller {
-    /// A controller of `dataplane`. What the data plane knows of the backends' health is where it begins.
-    pub fn new(config: Config, dataplane: Dataplane, metrics: Arc<DaemonMetrics>) -> Self {
-        let health = remembered_health(&config, &dataplane);
-        Self {
-            config,
+    /// A controller of `dataplane` that makes it hold what `intent` says, and has next hops looked for. What the data plane
+    /// knows of the backends' health is where it begins. Further changes of the intent are kept in `store`; the daemon's
+    /// own configuration file is `file`. The clock has to run for what is due at a certain time.
+    pub fn new(
+        intent: Intent,
+        store: Store,
+        file: PathBuf,
+        dataplane: Dataplane,
+        followers: Followers,
+        metrics: Arc<DaemonMetrics>,
+    ) -> (Self, AlarmClock) {
+        let (alarm, clock) = Alarm::new();
+        let knowledge = Knowledge::remembered(&intent.running, dataplane.state());
+        followers.watch(&intent.running);
+        let controller = Self {
+            intent,
+            store,
+            file,
             started: Instant::now(),
             dataplane,
-            health,
-            next_hops: HashMap::new(),
+            knowledge,
+            slow_start: SlowStart::default(),
+            followers,
+            alarm,
             metrics,
-        }
+        };
+        (controller, clock)
     }
 
     /// The addresses whose next hops the data plane needs.
     pub fn destinations(&self) -> HashSet<IpAddr> {
-        self.config
-            .services
-            .iter()
-            .flat_map(|service| &service.backends)
-            .map(|backend| backend.address)
-            .collect()
-    }
-
-    /// What the health checker is to probe.
-    pub fn targets(&self) -> Vec<Target<BackendKey>> {
-        desired::targets(&self.config, &self.health)
+        followers::destinations(&self.intent.running)
     }
 
     /// The data plane, to attach it.
@@ -133,9 +168,9 @@ impl Controller {
         &mut self.dataplane
     }
 
-    /// Notes a next hop without acting on it yet.
-    pub fn set_next_hop(&mut self, destination: IpAddr, next_hop: Result<NextHop, Unreachable>) {
-        match &next_hop {
+    /// Notes the way to a backend without acting on it yet.
+    pub fn set_way(&mut self, destination: IpAddr, way: Result<Way, Unreachable>) {
+        match &way {
             Ok(_) => tracing::debug!(backend = %destination, "next hop known"),
             // The kernel is asking; most backends answer at once.
             Err(unreachable @ Unreachable::Resolving { .. }) => {
@@ -143,13 +178,25 @@ impl Controller {
             }
             Err(unreachable) => tracing::warn!(backend = %destination, "packets cannot leave the host: {unreachable}"),
         }
-        self.next_hops.insert(destination, next_hop);
+        self.knowledge.set_way(destination, way);
     }
 
     /// Makes the data plane hold what it should. Returns whether anything had to change.
     pub fn reconcile(&mut self) -> anyhow::Result<bool> {
-        let desired = desired::desired(&self.config, &self.health, &self.next_hops);
-        let operations = reconcile::diff(self.dataplane.state(), &desired, self.dataplane.limits())?;
+        let (config, now) = (&self.intent.running, Instant::now());
+        self.knowledge.admit_newcomers(config);
+        let mut desired = desired::desired(config, &self.knowledge);
+        self.slow_start.follow(config, &desired, now);
+        self.slow_start.scale(config, &mut desired, now);
+        let reconciled = self.reach(&desired);
+        let retry = reconciled.is_err().then(|| now + RETRY);
+        let due = [self.slow_start.next_change(&self.intent.running, now), retry];
+        self.alarm.set(due.into_iter().flatten().min());
+        reconciled
+    }
+
+    fn reach(&mut self, desired: &Desired) -> anyhow::Result<bool> {
+        let operations = reconcile::diff(self.dataplane.state(), desired, self.dataplane.limits())?;
         if operations.is_empty() {
             return Ok(false);
         }
@@ -160,8 +207,10 @@ impl Controller {
         applied.map(|()| true)
     }
 
-    /// Runs the controller on a thread of its own until it ends; the returned channel then says why.
-    pub fn spawn(self, inputs: mpsc::Receiver<Input>) -> anyhow::Result<oneshot::Receiver<End>> {
+    /// Has the backends probed, and runs the controller on a thread of its own until it ends; the returned channel then
+    /// says why.
+    pub fn spawn(mut self, inputs: mpsc::Receiver<Input>) -> anyhow::Result<oneshot::Receiver<End>> {
+        self.followers.probe(&self.intent.running, &self.knowledge);
         let (sender, receiver) = oneshot::channel();
         thread::Builder::new()
             .name("controller".to_owned())
@@ -175,6 +224,11 @@ impl Controller {
     }
 
     fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> End {
+        if !self.intent.migrations.is_empty()
+            && let Err(error) = self.migrate()
+        {
+            tracing::error!("clients could not be moved as they were to be before the restart: {error:#}");
+        }
         while let Some(input) = inputs.blocking_recv() {
             // Whatever has come meanwhile is taken in too, and the data plane changed once.
             let mut input = Some(input);
@@ -183,35 +237,49 @@ impl Controller {
                 match next {
                     Input::Health(verdict) => changed |= self.take_verdict(verdict),
                     Input::Neighbor(event) => changed |= self.take_neighbor_event(event),
+                    Input::Alarm => changed = true,
                     Input::Request(Request::Detach, reply) => return self.detach(reply),
                     Input::Request(request, reply) => {
+                        self.catch_up(&mut changed);
                         // A client that has gone away needs no answer.
                         let _gone: Result<(), Response> = reply.send(self.answer(request));
                     }
                     Input::Snapshot(reply) => {
+                        self.catch_up(&mut changed);
                         let _gone: Result<(), anyhow::Result<Snapshot>> = reply.send(self.snapshot());
                     }
                 }
                 input = inputs.try_recv().ok();
             }
-            if changed && let Err(error) = self.reconcile() {
-                tracing::error!("the data plane could not be changed: {error:#}");
-            }
+            self.catch_up(&mut changed);
         }
         End::Stopped
     }
 
+    /// Reconciles if there is reason to. It comes before every answer: who is told that a backend is down relies on it.
+    fn catch_up(&mut self, changed: &mut bool) {
+        if mem::take(changed)
+            && let Err(error) = self.reconcile()
+        {
+            tracing::error!("the data plane could not be changed: {error:#}");
+        }
+    }
+
     fn take_verdict(&mut self, verdict: Verdict<BackendKey>) -> bool {
         let (service, backend) = &verdict.key;
+        // It may have been on its way while its backend was removed.
+        if !desired::backends(&self.intent.running).any(|(of, other)| of.name == *service && other.name == *backend) {
+            return false;
+        }
         tracing::info!("{service}/{backend} is {}: {}", verdict.health, verdict.cause);
-        self.health.insert(verdict.key, verdict.health);
+        self.knowledge.set_health(verdict.key, verdict.health);
         true
     }
 
     fn take_neighbor_event(&mut self, event: neighbors::Event) -> bool {
         match event {
-            neighbors::Event::NextHop { destination, result } => {
-                self.set_next_hop(destination, result);
+            neighbors::Event::Way { destination, result } => {
+                self.set_way(destination, result);
                 true
             }
             neighbors::Event::RoutesChanged => {
@@ -234,25 +302,4 @@ impl Controller {
         let _gone: Result<(), Response> = reply.send(response);
         End::Detached
     }
-}
-
-/// What the data plane's records say of the backends' health, as an earlier daemon left it.
-fn remembered_health(config: &Config, dataplane: &Dataplane) -> HashMap<BackendKey, Health> {
-    let state = dataplane.state();
-    let known = state.index();
-    let mut health = HashMap::new();
-    for (service, backend) in desired::backends(config) {
-        let index = desired::backend_index(&known, service, backend);
-        if let Some(entry) = index.and_then(|index| state.backends.get(&index)) {
-            let known = if entry.record.flags.contains(BackendFlags::UP) {
-                Health::Up
-            } else if entry.record.flags.contains(BackendFlags::DOWN) {
-                Health::Down
-            } else {
-                Health::Unknown
-            };
-            health.insert((service.name.clone(), backend.name.clone()), known);
-        }
-    }
-    health
 }

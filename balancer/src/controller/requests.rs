@@ -4,10 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use balancer_common::abi::{Explanation, Reason};
 
-use super::{Controller, desired};
+use super::{
+    Controller, desired,
+    resolve::{self, usage},
+};
 use crate::{
-    config::{Affinity, Service},
-    control::protocol::{Lookup, LookupReason, Refusal, RefusalKind, Request, Response},
+    config::{self, Affinity, Service},
+    control::protocol::{Lookup, LookupReason, Refusal, RefusalKind, Request, Response, ServiceDetail},
 };
 
 impl Controller {
@@ -15,8 +18,17 @@ impl Controller {
         let answer = match request {
             Request::Status => self.answer_status(),
             Request::Services => self.services().map(Response::Services),
+            Request::Service { service } => self.answer_service(&service),
             Request::Backends { service } => self.answer_backends(service.as_deref()),
             Request::Lookup { service, client, port } => self.lookup(&service, client, port),
+            Request::Order(order) => self.carry_out(&order).map(Response::Done),
+            Request::Apply(text) => self.apply(&text).map(Response::Done),
+            Request::Plan(text) => self.plan(&text).map(Response::Plan),
+            Request::Reload => self.reload().map(Response::Done),
+            Request::Export => Ok(Response::Export(self.export())),
+            Request::Flows { filter, limit } => self.list_flows(&filter, limit).map(Response::Flows),
+            Request::CountFlows(filter) => self.count_flows(&filter).map(Response::FlowCount),
+            Request::FlushFlows(filter) => self.flush_flows(&filter).map(Response::Flushed),
             // The controller ends with it, so it is dealt with where it comes in.
             Request::Detach => Ok(Response::Detached(Vec::new())),
         };
@@ -31,32 +43,26 @@ impl Controller {
         Ok(Response::Status(self.status(&flows)?))
     }
 
+    fn answer_service(&self, name: &str) -> anyhow::Result<Response> {
+        let service = resolve::service(&self.intent.running, name)?;
+        let flows = self.dataplane.flow_counts()?;
+        Ok(Response::Service(ServiceDetail {
+            service: self.service(service, &self.dataplane.state().index())?,
+            backends: self.backends(Some(name), &flows)?,
+            configuration: config::export_service(service),
+        }))
+    }
+
     fn answer_backends(&self, service: Option<&str>) -> anyhow::Result<Response> {
         if let Some(name) = service {
-            self.find_service(name)?;
+            resolve::service(&self.intent.running, name)?;
         }
         let flows = self.dataplane.flow_counts()?;
         Ok(Response::Backends(self.backends(service, &flows)?))
     }
 
-    fn find_service(&self, name: &str) -> Result<&Service, Refusal> {
-        let mut services = self.config.services.iter();
-        services.find(|service| service.name == name).ok_or_else(|| {
-            let names: Vec<_> = self
-                .config
-                .services
-                .iter()
-                .map(|service| service.name.as_str())
-                .collect();
-            Refusal {
-                kind: RefusalKind::NotFound,
-                message: format!("there is no service {name}: the services are {}", names.join(", ")),
-            }
-        })
-    }
-
     fn lookup(&mut self, name: &str, client: IpAddr, port: Option<u16>) -> anyhow::Result<Response> {
-        let service = self.find_service(name)?.clone();
+        let service = resolve::service(&self.intent.running, name)?.clone();
         check_lookup(&service, client, port)?;
         let asked = SocketAddr::new(client, port.unwrap_or(0));
         let explanation = self.explain_any_port(&service, asked)?;
@@ -76,7 +82,7 @@ impl Controller {
             service: service.name.clone(),
             client: port.map_or_else(|| client.to_string(), |_| asked.to_string()),
             backend: backend.map(|backend| backend.name.clone()),
-            address: backend.map(crate::config::Backend::endpoint),
+            address: backend.map(config::Backend::endpoint),
             reason: match Reason::from_u32(explanation.reason) {
                 Some(Reason::Flow) => LookupReason::Flow,
                 Some(Reason::Maglev) => LookupReason::Maglev,
@@ -108,24 +114,18 @@ impl Controller {
 }
 
 fn check_lookup(service: &Service, client: IpAddr, port: Option<u16>) -> Result<(), Refusal> {
-    let usage = |message| {
-        Err(Refusal {
-            kind: RefusalKind::Usage,
-            message,
-        })
-    };
     if client.is_ipv4() != service.address.is_ipv4() {
-        return usage(format!(
+        return Err(usage(format!(
             "{client} cannot be a client of {}, whose address is {}",
             service.name, service.address
-        ));
+        )));
     }
     if port.is_none() && service.affinity == Affinity::ClientIpPort {
         let example = SocketAddr::new(client, 40_000);
-        return usage(format!(
+        return Err(usage(format!(
             "the affinity of {} counts the client's port as well: name it, for example {example}",
             service.name
-        ));
+        )));
     }
     Ok(())
 }

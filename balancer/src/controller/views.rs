@@ -4,10 +4,11 @@ use balancer_common::{DropReason, abi::Traffic};
 
 use super::{Controller, desired};
 use crate::{
-    config::{Backend, Service},
-    control::protocol::{Admin, BackendCounts, BackendView, DataplaneView, InterfaceView, ServiceView, Status},
+    config::{Admin, Backend, Service},
+    control::protocol::{BackendCounts, BackendView, DataplaneView, InterfaceView, ServiceView, Status},
     dataplane::FlowCounts,
     health::Health,
+    reconcile::Index,
 };
 
 /// Every figure of one moment, for the metrics.
@@ -56,15 +57,16 @@ impl Controller {
                 flows: flows.total,
                 max_flows: self.dataplane.max_flows(),
             },
-            services: self.config.services.len(),
+            services: self.intent.running.services.len(),
             backends: self.backend_counts(),
         })
     }
 
     fn backend_counts(&self) -> BackendCounts {
         let mut counts = BackendCounts::default();
-        for (service, backend) in desired::backends(&self.config) {
+        for (service, backend) in desired::backends(&self.intent.running) {
             counts.total += 1;
+            counts.draining += usize::from(backend.admin == Admin::Draining);
             if self.is_up(service, backend) {
                 counts.up += 1;
             } else {
@@ -76,50 +78,49 @@ impl Controller {
 
     pub(super) fn services(&self) -> anyhow::Result<Vec<ServiceView>> {
         let known = self.dataplane.state().index();
-        self.config
-            .services
-            .iter()
-            .map(|service| {
-                let traffic = match known.services.get(service.name.as_str()) {
-                    Some(&index) => self.dataplane.service_traffic(index)?,
-                    None => Traffic::default(),
-                };
-                let up = service.backends.iter().filter(|backend| self.is_up(service, backend));
-                Ok(ServiceView {
-                    name: service.name.clone(),
-                    address: service.address,
-                    ports: service.ports.clone(),
-                    protocol: service.protocol,
-                    forwarding: service.forwarding,
-                    affinity: service.affinity,
-                    backends: service.backends.len(),
-                    backends_up: up.count(),
-                    packets: traffic.packets,
-                    bytes: traffic.bytes,
-                    new_flows: traffic.new_flows,
-                    reply_packets: traffic.reply_packets,
-                    reply_bytes: traffic.reply_bytes,
-                })
-            })
-            .collect()
+        let services = self.intent.running.services.iter();
+        services.map(|service| self.service(service, &known)).collect()
+    }
+
+    pub(super) fn service(&self, service: &Service, known: &Index<'_>) -> anyhow::Result<ServiceView> {
+        let traffic = match known.services.get(service.name.as_str()) {
+            Some(&index) => self.dataplane.service_traffic(index)?,
+            None => Traffic::default(),
+        };
+        let up = service.backends.iter().filter(|backend| self.is_up(service, backend));
+        Ok(ServiceView {
+            name: service.name.clone(),
+            address: service.address,
+            ports: service.ports.clone(),
+            protocol: service.protocol,
+            forwarding: service.forwarding,
+            affinity: service.affinity,
+            backends: service.backends.len(),
+            backends_up: up.count(),
+            packets: traffic.packets,
+            bytes: traffic.bytes,
+            new_flows: traffic.new_flows,
+            reply_packets: traffic.reply_packets,
+            reply_bytes: traffic.reply_bytes,
+        })
     }
 
     /// The backends of one service, or of all.
     pub(super) fn backends(&self, service: Option<&str>, flows: &FlowCounts) -> anyhow::Result<Vec<BackendView>> {
         let known = self.dataplane.state().index();
-        desired::backends(&self.config)
+        desired::backends(&self.intent.running)
             .filter(|(of, _)| service.is_none_or(|name| of.name == name))
             .map(|(service, backend)| {
                 let index = desired::backend_index(&known, service, backend).unwrap_or(0);
                 let traffic = self.dataplane.backend_traffic(index)?;
-                let next_hop = self.next_hops.get(&backend.address);
+                let way = desired::tunnelled_way(&self.intent.running, service, backend, &self.knowledge);
                 Ok(BackendView {
                     service: service.name.clone(),
                     name: backend.name.clone(),
                     address: backend.endpoint(),
                     weight: backend.weight,
-                    admin: Admin::Active,
-                    health: desired::health_of(&self.health, service, backend),
+                    admin: backend.admin,
+                    health: self.knowledge.health(service, backend),
                     flows: flows.by_backend.get(&index).copied().unwrap_or(0),
                     packets: traffic.packets,
                     bytes: traffic.bytes,
@@ -127,15 +128,13 @@ impl Controller {
                     reply_packets: traffic.reply_packets,
                     reply_bytes: traffic.reply_bytes,
                     share: self.dataplane.share(index),
-                    unreachable: next_hop
-                        .and_then(|next_hop| next_hop.as_ref().err())
-                        .map(ToString::to_string),
+                    unreachable: way.and_then(Result::err).map(|unreachable| unreachable.to_string()),
                 })
             })
             .collect()
     }
 
     fn is_up(&self, service: &Service, backend: &Backend) -> bool {
-        desired::health_of(&self.health, service, backend) != Health::Down
+        self.knowledge.health(service, backend) != Health::Down
     }
 }

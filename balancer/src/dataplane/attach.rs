@@ -3,7 +3,7 @@
 //! Each attachment is a BPF link, pinned. A daemon that starts finds it and puts its own program in place of the one
 //! that runs, in one step, under traffic.
 
-use std::{fs, io};
+use std::io;
 
 use super::pins::Pins;
 use crate::{
@@ -51,7 +51,9 @@ pub(super) fn attach_all(
             }
             Err(error) => {
                 for name in fresh {
-                    let _gone: io::Result<()> = fs::remove_file(pins.link(&name));
+                    if let Err(error) = pins.detach(&name) {
+                        tracing::warn!("{error:#}");
+                    }
                 }
                 return Err(error);
             }
@@ -59,7 +61,7 @@ pub(super) fn attach_all(
     }
     for name in pins.links()? {
         if !interfaces.iter().any(|interface| interface.name == name) {
-            fs::remove_file(pins.link(&name)).with_context(|| format!("cannot detach from {name}"))?;
+            pins.detach(&name)?;
             tracing::info!(interface = name, "detached: the configuration no longer names it");
         }
     }
@@ -83,7 +85,7 @@ fn attach(
             return Ok((attachment, false));
         }
         // The interface is another one by now, or its attachment is of another mode.
-        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        pins.detach(&interface.name)?;
     }
     let (link, mode) = attach_new(program, interface, wanted)?;
     let link = FdLink::try_from(link).map_err(|_netlink| {

@@ -2,13 +2,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use anyhow::Context as _;
-use balancer_common::{
-    DropReason,
-    abi::{Flow, FlowKey, Traffic},
-};
+use balancer_common::{DropReason, abi::Traffic};
 
-use super::{Dataplane, syscall};
+use super::Dataplane;
 
 /// How many flows are remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,19 +42,19 @@ impl Dataplane {
     /// Counts the remembered flows by reading the whole table: some milliseconds for every hundred thousand.
     pub fn flow_counts(&self) -> anyhow::Result<FlowCounts> {
         let mut counts = FlowCounts::default();
-        syscall::for_each(self.maps.flows.fd(), |_: &FlowKey, flow: &Flow| {
+        self.for_each_flow(|_, flow| {
             counts.total += 1;
             *counts.by_backend.entry(flow.backend).or_default() += 1;
-        })
-        .context("cannot read the flow table")?;
+        })?;
         Ok(counts)
     }
 
-    /// How many flows the kernel has forgotten to make room for others: those that were added and are not there any more,
-    /// since nothing else removes flows. Never less than what an earlier call returned.
+    /// How many flows the kernel has forgotten to make room for others: those that were added and are neither there any
+    /// more nor have been removed. Never less than what an earlier call returned.
     pub fn evictions(&mut self, present: &FlowCounts) -> anyhow::Result<u64> {
         let added: u64 = self.maps.flows_added.get(&0, 0)?.iter().sum();
-        self.evictions = self.evictions.max(added.saturating_sub(present.total));
+        let removed = self.maps.flows_removed.get(&0, 0)?;
+        self.evictions = self.evictions.max(added.saturating_sub(present.total + removed));
         Ok(self.evictions)
     }
 
@@ -66,6 +62,15 @@ impl Dataplane {
     pub fn share(&self, index: u32) -> f64 {
         let backend = self.state.backends.get(&index);
         backend.map_or(0.0, |backend| self.maps.tables.share(backend.record.service, index))
+    }
+
+    /// The Maglev table that is published for a service: for each slot a backend index, or 0.
+    pub fn published_table(&self, service: u32) -> anyhow::Result<Vec<u32>> {
+        let record = self.state.services.get(&service).and_then(|entry| entry.record);
+        let table = record
+            .map(|record| self.maps.tables.published(service, &record))
+            .transpose()?;
+        Ok(table.flatten().unwrap_or_default())
     }
 
     /// How long building Maglev tables took since the last call.

@@ -11,7 +11,7 @@ use aya::{
 
 use super::{
     maps::{Capacity, PINNED},
-    packet_log,
+    packet_log, permission,
     pins::Pins,
 };
 
@@ -90,7 +90,7 @@ fn explain_load_error(error: EbpfError) -> anyhow::Error {
         _ => None,
     };
     match io_error.map(io::Error::kind) {
-        Some(io::ErrorKind::PermissionDenied) => no_permission(),
+        Some(io::ErrorKind::PermissionDenied) => permission::missing(),
         Some(io::ErrorKind::OutOfMemory) => {
             anyhow!("the kernel has not enough memory for the maps: lower dataplane.max_flows")
         }
@@ -107,9 +107,4 @@ fn explain_program_error(error: ProgramError) -> anyhow::Error {
         }
         error => anyhow::Error::new(error).context("cannot load the XDP program"),
     }
-}
-
-/// What anyone without the privileges is told.
-pub(super) fn no_permission() -> anyhow::Error {
-    anyhow!("no permission to use BPF: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
 }

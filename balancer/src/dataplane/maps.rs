@@ -90,6 +90,7 @@ pub(super) struct Maps {
     /// Not typed: flows are read many at a time.
     pub(super) flows: MapData,
     pub(super) flows_added: PerCpuArray<MapData, u64>,
+    pub(super) flows_removed: Array<MapData, u64>,
     pub(super) drops: PerCpuArray<MapData, u64>,
     pub(super) route_epoch: Array<MapData, u32>,
     pub(super) generation: Array<MapData, u64>,
@@ -112,6 +113,7 @@ impl Maps {
             flows_added: take(ebpf, "FLOWS_ADDED")?,
             drops: take(ebpf, "DROPS")?,
             route_epoch: take(ebpf, "ROUTE_EPOCH")?,
+            flows_removed: open_or_make(&pins.map("FLOWS_REMOVED"), 1)?,
             generation: open_or_make(&pins.map("GENERATION"), 1)?,
         })
     }

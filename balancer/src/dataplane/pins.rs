@@ -21,6 +21,8 @@ use rustix::{
     io::Errno,
 };
 
+use super::syscall;
+
 /// Magic number of the BPF file system (`BPF_FS_MAGIC` in linux/magic.h).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
@@ -83,25 +85,52 @@ impl Pins {
         Ok(names)
     }
 
+    /// Takes the program off an interface and removes the pin. When this returns, the program is not called any more.
+    pub fn detach(&self, interface: &str) -> anyhow::Result<()> {
+        let path = self.link(interface);
+        syscall::detach_link(&path).with_context(|| format!("cannot detach from {interface}"))?;
+        remove_file(&path)
+    }
+
     /// Removes every pinned object, attachments first, and the directories. What nothing else holds open is then gone
     /// from the kernel. Returns the interfaces that were attached.
     pub fn remove(self) -> anyhow::Result<Vec<String>> {
         let interfaces = self.links()?;
-        for directory in ["links", "maps"] {
-            let directory = self.root.join(directory);
-            for entry in fs::read_dir(&directory)? {
-                let path = entry?.path();
-                fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-            }
-            fs::remove_dir(&directory)?;
+        for interface in &interfaces {
+            self.detach(interface)?;
         }
-        fs::remove_dir(&self.root)?;
+        self.remove_unattached()?;
+        Ok(interfaces)
+    }
+
+    fn remove_unattached(&self) -> anyhow::Result<()> {
+        let maps = self.root.join("maps");
+        for entry in fs::read_dir(&maps)? {
+            remove_file(&entry?.path())?;
+        }
+        for directory in [&self.root.join("links"), &maps, &self.root] {
+            fs::remove_dir(directory).with_context(|| format!("cannot remove {}", directory.display()))?;
+        }
         // Another version's objects may be beside these, and the directory may be the operator's own.
         if let Some(pin_path) = self.root.parent() {
             let _others_remain: io::Result<()> = fs::remove_dir(pin_path);
         }
-        Ok(interfaces)
+        Ok(())
     }
+}
+
+impl Drop for Pins {
+    /// Maps that no attachment uses are of no use, so a start that fails leaves nothing behind.
+    fn drop(&mut self) {
+        let unattached = self.links().is_ok_and(|links| links.is_empty());
+        if unattached && let Err(error) = self.remove_unattached() {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
+
+fn remove_file(path: &Path) -> anyhow::Result<()> {
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
 fn lock(pin_path: &Path) -> anyhow::Result<File> {

@@ -1,9 +1,14 @@
-//! Map commands of `bpf(2)` that aya does not offer: many elements with one call, deletion from an array of maps, and
-//! arrays whose one value is too large for the stack.
+//! Commands of `bpf(2)` that aya does not offer: many elements of a map with one call, deletion from an array of maps,
+//! arrays whose one value is too large for the stack, and detaching what is pinned.
 
 use std::{
+    ffi::CString,
     io,
-    os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
 };
 
 use aya::Pod;
@@ -16,8 +21,11 @@ enum Command {
     LookupElement = 1,
     UpdateElement = 2,
     DeleteElement = 3,
+    GetObject = 7,
     LookupBatch = 24,
     UpdateBatch = 26,
+    DeleteBatch = 27,
+    DetachLink = 34,
 }
 
 /// The part of `union bpf_attr` that is needed to make an array.
@@ -66,6 +74,20 @@ struct BatchAttributes {
     flags: u64,
 }
 
+/// The part of `union bpf_attr` that is needed to open what is pinned.
+#[repr(C)]
+struct ObjectAttributes {
+    path: u64,
+    descriptor: u32,
+    flags: u32,
+}
+
+/// The part of `union bpf_attr` that is needed to detach a link.
+#[repr(C)]
+struct LinkAttributes {
+    link_fd: u32,
+}
+
 /// Calls `bpf(2)`.
 ///
 /// # Safety
@@ -88,8 +110,21 @@ unsafe fn bpf<T>(command: Command, attributes: &mut T) -> io::Result<libc::c_lon
     Ok(result)
 }
 
-fn descriptor(map: &impl AsFd) -> u32 {
-    map.as_fd().as_raw_fd().unsigned_abs()
+/// Calls `bpf(2)` with a command that opens something.
+///
+/// # Safety
+///
+/// As for [`bpf`].
+unsafe fn open<T>(command: Command, attributes: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: the caller's promise.
+    let descriptor = unsafe { bpf(command, attributes) }?;
+    let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just opened it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+fn descriptor(object: &impl AsFd) -> u32 {
+    object.as_fd().as_raw_fd().unsigned_abs()
 }
 
 /// Makes an array of one element with the given value.
@@ -106,10 +141,7 @@ pub(super) fn array_of_one<V: Pod>(value: &[V]) -> io::Result<OwnedFd> {
         map_flags: 0,
     };
     // SAFETY: the attributes hold no addresses.
-    let descriptor = unsafe { bpf(Command::CreateMap, &mut attributes) }?;
-    let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just opened it for us.
-    let map = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let map = unsafe { open(Command::CreateMap, &mut attributes) }?;
 
     let index = 0_u32;
     let mut attributes = ElementAttributes::new(&map, &index, value.as_ptr());
@@ -157,6 +189,30 @@ pub(super) fn update_all<K: Pod, V: Pod>(map: &impl AsFd, keys: &[K], values: &[
     Ok(())
 }
 
+/// Removes the elements under `keys`; one that is gone already is passed over. Returns how many were there.
+pub(super) fn delete_all<K: Pod>(map: &impl AsFd, mut keys: &[K]) -> io::Result<u64> {
+    let mut deleted = 0;
+    while !keys.is_empty() {
+        let mut attributes = BatchAttributes {
+            keys: keys.as_ptr() as u64,
+            count: u32::try_from(keys.len()).map_err(io::Error::other)?,
+            map_fd: descriptor(map),
+            ..BatchAttributes::default()
+        };
+        // SAFETY: the keys are live and as many as `count` says.
+        let result = unsafe { bpf(Command::DeleteBatch, &mut attributes) };
+        // The kernel stops at an element that is not there, and says how many it has removed before.
+        let done = attributes.count as usize;
+        deleted += done as u64;
+        keys = match result {
+            Ok(_) => &[],
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => keys.get(done + 1..).unwrap_or_default(),
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(deleted)
+}
+
 /// Calls `visit` with every element of a hash map. Elements that come or go meanwhile may be missed.
 pub(super) fn for_each<K: Pod, V: Pod>(map: &impl AsFd, mut visit: impl FnMut(&K, &V)) -> io::Result<()> {
     /// Elements per call: enough to make the calls rare, and more than any bucket has.
@@ -190,6 +246,25 @@ pub(super) fn for_each<K: Pod, V: Pod>(map: &impl AsFd, mut visit: impl FnMut(&K
         }
         first = false;
     }
+}
+
+/// Detaches the link that is pinned at `path`, so that its program has stopped being called when this returns. A link that
+/// only loses its pin is detached by the kernel some time later.
+pub(super) fn detach_link(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = ObjectAttributes {
+        path: path.as_ptr() as u64,
+        descriptor: 0,
+        flags: 0,
+    };
+    // SAFETY: the path is live and ends with a zero.
+    let link = unsafe { open(Command::GetObject, &mut attributes) }?;
+    let mut attributes = LinkAttributes {
+        link_fd: descriptor(&link),
+    };
+    // SAFETY: the attributes hold no addresses.
+    unsafe { bpf(Command::DetachLink, &mut attributes) }?;
+    Ok(())
 }
 
 /// Waits until no packet is still being processed with what was in the maps before (`membarrier(2)`, whose global command

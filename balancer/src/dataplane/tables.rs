@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use aya::maps::MapData;
-use balancer_common::abi::TableClass;
+use balancer_common::abi::{Service, TableClass};
 
 use super::{maps, pins::Pins, syscall};
 use crate::{maglev, reconcile::Table};
@@ -65,6 +65,15 @@ impl Tables {
             syscall::update_all(self.of(class).fd(), &indices, &descriptors).context("cannot publish Maglev tables")?;
         }
         Ok(())
+    }
+
+    /// The published table of a service, as the kernel holds it.
+    pub(super) fn published(&self, index: u32, record: &Service) -> anyhow::Result<Option<Vec<u32>>> {
+        let mut table = self.current(index, record.table_class())?;
+        if let Some(table) = &mut table {
+            table.truncate(record.table_size as usize);
+        }
+        Ok(table)
     }
 
     /// The share of a service's new clients that a backend gets, 0 to 1.

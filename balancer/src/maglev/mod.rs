@@ -7,6 +7,7 @@
 //! A backend that comes or goes takes or leaves its own slots and disturbs few others.
 
 mod fill;
+mod moved;
 mod turns;
 
 #[cfg(test)]
@@ -16,6 +17,8 @@ use std::cmp::Reverse;
 
 use balancer_common::abi::{Address, Port};
 use xxhash_rust::xxh64::xxh64;
+
+pub use moved::moved;
 
 use fill::{Walk, fill};
 use turns::Turns;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use anyhow::Context as _;
 use balancer_common::abi::Mac;
 use serde::{Deserialize, Serialize};
 
@@ -56,8 +57,25 @@ impl Interfaces {
         self.0.values().find(|interface| interface.name == name)
     }
 
+    /// The interfaces with these names.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of one of the names.
+    pub fn named(&self, names: &[String]) -> anyhow::Result<Vec<Interface>> {
+        let find = |name: &String| {
+            self.by_name(name).cloned().with_context(|| {
+                format!(
+                    "dataplane.interfaces: there is no interface {name}; there are {}",
+                    self.names().join(", ")
+                )
+            })
+        };
+        names.iter().map(find).collect()
+    }
+
     /// The names of all, in alphabetical order.
-    pub fn names(&self) -> Vec<&str> {
+    fn names(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.0.values().map(|interface| interface.name.as_str()).collect();
         names.sort_unstable();
         names

@@ -16,14 +16,13 @@ mod watcher;
 use std::{collections::HashSet, net::IpAddr};
 
 use anyhow::Context as _;
-use balancer_common::abi::NextHop;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
 
 pub use interfaces::{AttachedMode, Interface, Interfaces, XdpProgram};
-pub use resolve::Unreachable;
+pub use resolve::{Unreachable, Way};
 
 use netlink::Kernel;
 use table::Neighbor;
@@ -35,13 +34,13 @@ const WAITING_REQUESTS: usize = 256;
 /// What the caller is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Where packets to a watched destination leave the host, or why they can't: once for each destination that is
-    /// newly watched, and then whenever it changes.
-    NextHop {
+    /// How packets get to a watched destination, or why they can't: once for each destination that is newly watched,
+    /// and then whenever it changes.
+    Way {
         /// The destination.
         destination: IpAddr,
-        /// Its next hop.
-        result: Result<NextHop, Unreachable>,
+        /// The way there.
+        result: Result<Way, Unreachable>,
     },
     /// What was remembered of any route, watched or not, may no longer be right.
     RoutesChanged,

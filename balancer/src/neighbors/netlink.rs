@@ -17,7 +17,7 @@ use netlink_packet_route::{
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
     },
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia},
 };
 use rtnetlink::{
     Handle, MulticastGroup, RouteMessageBuilder,
@@ -310,6 +310,8 @@ fn route(message: &RouteMessage) -> Route {
 fn way_out(message: &RouteMessage) -> Route {
     let mut interface = None;
     let mut gateway = None;
+    let mut source = None;
+    let mut mtu = None;
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Oif(index) => interface = Some(*index),
@@ -319,11 +321,24 @@ fn way_out(message: &RouteMessage) -> Route {
             RouteAttribute::Gateway(RouteAddress::Inet6(address)) | RouteAttribute::Via(RouteVia::Inet6(address)) => {
                 gateway = Some(IpAddr::V6(*address));
             }
+            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => source = Some(IpAddr::V4(*address)),
+            RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => source = Some(IpAddr::V6(*address)),
+            RouteAttribute::Metrics(metrics) => {
+                mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
             RouteAttribute::EncapType(_) => return Route::Encapsulating,
             _ => {}
         }
     }
-    interface.map_or(Route::Missing, |interface| Route::Unicast { interface, gateway })
+    interface.map_or(Route::Missing, |interface| Route::Unicast {
+        interface,
+        gateway,
+        source,
+        mtu,
+    })
 }
 
 /// What the error means with which the kernel answers a question for a route that takes no packets (the table
@@ -447,7 +462,13 @@ mod tests {
         let oif = RouteAttribute::Oif(2);
         let v4 = Ipv4Addr::new(10, 0, 0, 1);
         let v6: Ipv6Addr = "fe80::1".parse().unwrap();
-        let out = |gateway| Route::Unicast { interface: 2, gateway };
+        let out = |gateway| Route::Unicast {
+            interface: 2,
+            gateway,
+            source: None,
+            mtu: None,
+        };
+        let source = Ipv4Addr::new(10, 0, 0, 7);
         let encapsulation = RouteAttribute::EncapType(RouteLwEnCapType::Mpls);
         for (attributes, expected) in [
             (vec![oif.clone()], out(None)),
@@ -460,6 +481,19 @@ mod tests {
                 out(Some(v6.into())),
             ),
             (vec![RouteAttribute::Via(v6.into()), oif.clone()], out(Some(v6.into()))),
+            (
+                vec![
+                    oif.clone(),
+                    RouteAttribute::PrefSource(source.into()),
+                    RouteAttribute::Metrics(vec![RouteMetric::Advmss(1_200), RouteMetric::Mtu(1_400)]),
+                ],
+                Route::Unicast {
+                    interface: 2,
+                    gateway: None,
+                    source: Some(source.into()),
+                    mtu: Some(1_400),
+                },
+            ),
             (vec![oif, encapsulation], Route::Encapsulating),
             (vec![], Route::Missing),
         ] {

@@ -18,6 +18,10 @@ pub(super) enum Route {
         interface: u32,
         /// The gateway; not always of the destination's family.
         gateway: Option<IpAddr>,
+        /// The address of this host that packets carry as their source, if it has one.
+        source: Option<IpAddr>,
+        /// Largest IP packet that fits, in bytes, where that is not what the interface says.
+        mtu: Option<u32>,
     },
     /// The route puts packets into a tunnel of its own.
     Encapsulating,
@@ -33,6 +37,24 @@ pub(super) enum Route {
     Prohibited,
     /// No route matches.
     Missing,
+}
+
+/// How packets from this host get to a destination.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Way {
+    /// Where they leave the host.
+    pub next_hop: NextHop,
+    /// The address of this host that they carry as their source, if it has one.
+    pub source: Option<IpAddr>,
+    /// Largest IP packet that fits, in bytes.
+    pub mtu: u32,
+}
+
+impl Way {
+    /// The source of packets to `destination`, for whom they cannot do without.
+    pub fn require_source(&self, destination: IpAddr) -> Result<IpAddr, Unreachable> {
+        self.source.ok_or(Unreachable::NoSource(destination))
+    }
 }
 
 /// Why there is no next hop.
@@ -59,6 +81,9 @@ pub enum Unreachable {
     /// The matching route encapsulates packets, which the data plane does not do.
     #[error("the route to {0} leads into a tunnel")]
     Encapsulated(IpAddr),
+    /// No address of this host can be the sender of packets, which only those in a tunnel from here need.
+    #[error("this host has no address that packets to {0} could come from: set dataplane.tunnel_source")]
+    NoSource(IpAddr),
     /// The interface is switched off, has no carrier or has just gone.
     #[error("{interface} is down")]
     InterfaceDown {
@@ -102,25 +127,31 @@ pub(super) fn neighbor(destination: IpAddr, route: Route, interfaces: &Interface
     step(destination, route, interfaces).map(|step| step.neighbor)
 }
 
-/// Where packets to `destination` leave the host by `route`.
-pub(super) fn next_hop(
+/// How packets get to `destination` by `route`.
+pub(super) fn way(
     destination: IpAddr,
     route: Route,
     interfaces: &Interfaces,
     resolution: impl Fn(Neighbor) -> Resolution,
-) -> Result<NextHop, Unreachable> {
+) -> Result<Way, Unreachable> {
     let Step {
         neighbor,
         interface,
+        mac,
         source,
+        mtu,
     } = step(destination, route, interfaces)?;
     let address = neighbor.address;
     let interface_name = || interface.name.clone();
     match resolution(neighbor) {
-        Resolution::Known(mac) => Ok(NextHop {
-            interface: interface.index,
-            destination: mac,
+        Resolution::Known(destination) => Ok(Way {
+            next_hop: NextHop {
+                interface: interface.index,
+                destination,
+                source: mac,
+            },
             source,
+            mtu,
         }),
         Resolution::Pending => Err(Unreachable::Resolving {
             address,
@@ -137,12 +168,19 @@ pub(super) fn next_hop(
 struct Step<'a> {
     neighbor: Neighbor,
     interface: &'a Interface,
-    source: Mac,
+    mac: Mac,
+    source: Option<IpAddr>,
+    mtu: u32,
 }
 
 fn step(destination: IpAddr, route: Route, interfaces: &Interfaces) -> Result<Step<'_>, Unreachable> {
-    let (index, gateway) = match route {
-        Route::Unicast { interface, gateway } => (interface, gateway),
+    let (index, gateway, source, mtu) = match route {
+        Route::Unicast {
+            interface,
+            gateway,
+            source,
+            mtu,
+        } => (interface, gateway, source, mtu),
         Route::Encapsulating => return Err(Unreachable::Encapsulated(destination)),
         Route::Local => return Err(Unreachable::Local(destination)),
         Route::NotUnicast => return Err(Unreachable::NotUnicast(destination)),
@@ -159,7 +197,7 @@ fn step(destination: IpAddr, route: Route, interfaces: &Interfaces) -> Result<St
             interface: interface.name.clone(),
         });
     }
-    let source = interface.mac.ok_or_else(|| Unreachable::NotEthernet {
+    let mac = interface.mac.ok_or_else(|| Unreachable::NotEthernet {
         interface: interface.name.clone(),
     })?;
     Ok(Step {
@@ -168,7 +206,10 @@ fn step(destination: IpAddr, route: Route, interfaces: &Interfaces) -> Result<St
             address: gateway.unwrap_or(destination),
         },
         interface,
+        mac,
         source,
+        // A route may promise more than the interface takes.
+        mtu: mtu.map_or(interface.mtu, |mtu| mtu.min(interface.mtu)),
     })
 }
 
@@ -205,6 +246,8 @@ mod tests {
         Route::Unicast {
             interface,
             gateway: gateway.map(address),
+            source: None,
+            mtu: None,
         }
     }
 
@@ -271,7 +314,7 @@ mod tests {
             ),
         ];
         for (route, resolution, expected) in cases {
-            let result = next_hop(address("10.0.0.11"), route, &interfaces(), |_| resolution);
+            let result = way(address("10.0.0.11"), route, &interfaces(), |_| resolution);
             assert_eq!(result.unwrap_err().to_string(), expected);
         }
     }
@@ -300,15 +343,30 @@ mod tests {
                     Resolution::Failed
                 }
             };
-            let next_hop = next_hop(address(destination), route, &interfaces(), only_expected);
+            let way = way(address(destination), route, &interfaces(), only_expected);
             assert_eq!(
-                next_hop,
+                way.map(|way| way.next_hop),
                 Ok(NextHop {
                     interface: 1,
                     destination: PEER,
                     source: OWN
                 })
             );
+        }
+    }
+
+    #[test]
+    fn the_narrower_of_route_and_interface_decides_what_fits() {
+        let source = Some(address("10.0.0.1"));
+        for (mtu, expected) in [(None, 1_500), (Some(1_400), 1_400), (Some(9_000), 1_500)] {
+            let route = Route::Unicast {
+                interface: 1,
+                gateway: None,
+                source,
+                mtu,
+            };
+            let way = way(address("10.0.0.11"), route, &interfaces(), |_| Resolution::Known(PEER)).unwrap();
+            assert_eq!((way.mtu, way.source), (expected, source));
         }
     }
 

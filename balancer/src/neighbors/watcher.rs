@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use balancer_common::abi::NextHop;
 use ipnet::IpNet;
 use tokio::{
     sync::{mpsc, watch},
@@ -15,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Event, Interfaces, Unreachable,
+    Event, Interfaces, Unreachable, Way,
     netlink::{Kernel, Notification, Notifications},
     pursuit::Pursuits,
     requests::Requests,
@@ -34,7 +33,7 @@ const RENEWAL: Duration = Duration::from_secs(30);
 struct Watched {
     route: Route,
     /// What the caller was told last.
-    reported: Option<Result<NextHop, Unreachable>>,
+    reported: Option<Result<Way, Unreachable>>,
 }
 
 /// The routes that have to be asked for anew.
@@ -226,7 +225,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// Tells the caller which next hops have changed.
+    /// Tells the caller which ways have changed.
     async fn report(&mut self) {
         let resolution = |neighbor| match self.neighbors.resolution(neighbor) {
             Resolution::Pending if self.pursuits.is_silent(neighbor) => Resolution::Failed,
@@ -234,10 +233,10 @@ impl Watcher {
         };
         let mut events = Vec::new();
         for (&destination, watched) in &mut self.watched {
-            let result = resolve::next_hop(destination, watched.route, &self.interfaces, resolution);
+            let result = resolve::way(destination, watched.route, &self.interfaces, resolution);
             if watched.reported.as_ref() != Some(&result) {
                 watched.reported = Some(result.clone());
-                events.push(Event::NextHop { destination, result });
+                events.push(Event::Way { destination, result });
             }
         }
         for event in events {

@@ -43,6 +43,10 @@ pub struct DesiredBackend {
     pub port: Port,
     /// Where its packets leave the host.
     pub next_hop: NextHop,
+    /// The sender of its packets, if they take a tunnel.
+    pub tunnel_source: Address,
+    /// Largest IP packet that fits on the way there, in bytes.
+    pub mtu: u16,
     /// Its share of new clients relative to the other backends; 0 takes none.
     pub weight: u32,
     /// What it may be given, and what the data plane is to remember of it.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use balancer_common::abi::{Backend, BackendFlags, EndpointKey, Role, Service, TableClass};
+use balancer_common::abi::{ANY_PORT, Backend, BackendFlags, EndpointKey, Role, Service, TableClass};
 
 use super::{
     Desired, DesiredBackend, DesiredService, Index, Operation, State, Table,
@@ -87,7 +87,9 @@ impl<'a> Plan<'a> {
         let mut endpoints = Endpoints::default();
         for service in &services {
             endpoints.add_service(service.index, service.desired);
-            for backend in &service.backends {
+            // Where no reply comes by, none needs to be recognised.
+            let replying = service.desired.forwarding.replies_return();
+            for backend in service.backends.iter().filter(|_| replying) {
                 endpoints.add_backend(backend.index, service.desired, backend.desired);
             }
         }
@@ -259,10 +261,12 @@ fn record(
     shared: &HashSet<u32>,
 ) -> Backend {
     let desired = backend.desired;
-    let incarnation = match state.backends.get(&backend.index) {
-        Some(existing) if existing.record.incarnation != 0 => existing.record.incarnation,
+    let existing = state.backends.get(&backend.index).map(|existing| existing.record);
+    let incarnation = match existing {
+        Some(existing) if existing.incarnation != 0 => existing.incarnation,
         _ => next_incarnation(state.vacated.get(&backend.index).copied()),
     };
+    let current_reply_port = existing.map_or(ANY_PORT, |existing| existing.reply_port);
     let mut flags = desired.flags;
     if shared.contains(&backend.index) {
         flags = flags.with(BackendFlags::SHARED_ENDPOINT);
@@ -272,8 +276,10 @@ fn record(
         service: service_index,
         incarnation,
         next_hop: desired.next_hop,
+        tunnel_source: desired.tunnel_source,
+        mtu: desired.mtu,
         port: desired.port,
-        reply_port: reply_port(service, desired),
+        reply_port: reply_port(service, desired, current_reply_port),
         flags,
         ..Backend::VACANT
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use balancer_common::abi::{ANY_PORT, Address, EndpointKey, Port, Role};
+use balancer_common::abi::{ANY_PORT, EndpointKey, Port, Role};
 
 use super::{DesiredBackend, DesiredService};
 
@@ -68,21 +68,12 @@ impl Endpoints {
 
     /// The backends some of whose replies cannot be told apart by the endpoint that they come from.
     pub(super) fn shared(&self) -> HashSet<u32> {
-        // A backend under any port meets every other one at the same address.
-        let any_port: HashMap<(Address, u8), &Owners> = self
-            .backends
-            .iter()
-            .filter(|(key, _)| key.port() == ANY_PORT)
-            .map(|(key, owners)| ((key.address, key.protocol()), owners))
-            .collect();
         let mut shared = HashSet::new();
         for (key, owners) in &self.backends {
-            let beside = any_port
-                .get(&(key.address, key.protocol()))
-                .filter(|_| key.port() != ANY_PORT);
+            let beside = self.beside(key);
             if owners.backends.len() > 1 || beside.is_some() {
                 shared.extend(owners.backends.keys());
-                shared.extend(beside.into_iter().flat_map(|owners| owners.backends.keys()));
+                shared.extend(beside.into_iter().flat_map(|(_, owners)| owners.backends.keys()));
             }
             shared.extend(
                 owners
@@ -95,13 +86,28 @@ impl Endpoints {
         shared
     }
 
-    /// Every endpoint with its target. Of several backends that own one, the one that has it in `current` keeps it, since
-    /// flows from before it was shared rely on that; else the one with the lowest index gets it.
+    /// A backend under any port meets every other one at the same address: the endpoint of such backends, and who they
+    /// are, for an endpoint that has a port.
+    fn beside(&self, key: &EndpointKey) -> Option<(EndpointKey, &Owners)> {
+        let any_port = EndpointKey::new(Role::Backend, key.address, ANY_PORT, key.protocol());
+        let owners = self.backends.get(&any_port).filter(|_| *key != any_port)?;
+        Some((any_port, owners))
+    }
+
+    /// Every endpoint with its target. Of several backends that own one, the one that replies from there have led to in
+    /// `current` keeps it, since flows from before it was shared rely on that; else the one with the lowest index gets it.
     pub(super) fn targets(&self, current: &HashMap<EndpointKey, u32>) -> HashMap<EndpointKey, u32> {
+        let keeper = |key: &EndpointKey, owners: &Owners| {
+            let target = current.get(key).copied();
+            target.filter(|target| owners.backends.contains_key(target))
+        };
         let of_backends = self.backends.iter().filter_map(|(key, owners)| {
-            let kept = current.get(key).filter(|target| owners.backends.contains_key(target));
-            let first = owners.backends.keys().next();
-            Some((*key, *kept.or(first)?))
+            let beside = || {
+                self.beside(key)
+                    .and_then(|(any_port, owners)| keeper(&any_port, owners))
+            };
+            let first = || owners.backends.keys().next().copied();
+            Some((*key, keeper(key, owners).or_else(beside).or_else(first)?))
         });
         self.services
             .iter()
@@ -111,11 +117,18 @@ impl Endpoints {
     }
 }
 
-/// The port that a backend's replies carry as their source, or [`ANY_PORT`] if it is the one that they came with.
-pub(super) fn reply_port(service: &DesiredService, backend: &DesiredBackend) -> Port {
-    match (backend.port, service.ports.first()) {
-        (ANY_PORT, _) | (_, None) => ANY_PORT,
-        (_, Some(&first)) => first,
+/// The port that a backend's replies carry as their source, or [`ANY_PORT`] if it is the one that they came with. A
+/// backend that has come to be reached through several ports keeps the one that it had, which the replies of flows from
+/// before then rely on.
+pub(super) fn reply_port(service: &DesiredService, backend: &DesiredBackend, current: Port) -> Port {
+    if backend.port == ANY_PORT {
+        return ANY_PORT;
+    }
+    let kept = current != ANY_PORT && (service.ports.is_empty() || service.ports.contains(&current));
+    match service.ports.first() {
+        _ if kept => current,
+        Some(&first) => first,
+        None => ANY_PORT,
     }
 }
 

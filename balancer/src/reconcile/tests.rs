@@ -32,6 +32,8 @@ fn backend(host: u8, port: Port) -> DesiredBackend {
         address: Address::v4([10, 0, 0, host]),
         port,
         next_hop: NextHop::default(),
+        tunnel_source: Address::UNSPECIFIED,
+        mtu: 1_500,
         weight: 100,
         flags: BackendFlags::KEEPS_FLOWS,
     }
@@ -179,6 +181,23 @@ fn nothing_is_freed_before_packets_have_passed() {
 }
 
 #[test]
+fn where_replies_do_not_return_none_is_recognised() {
+    for forwarding in Forwarding::ALL {
+        let mut direct = service("a", 1, &[80, 443], vec![backend(1, ANY_PORT)]);
+        direct.forwarding = forwarding;
+        let state = from_nothing(vec![direct]);
+        let recognised = state.endpoints.keys().any(|key| key.role() == Some(Role::Backend));
+        assert_eq!(recognised, forwarding.replies_return(), "{forwarding:?}");
+        // What changes its way of forwarding leaves nothing behind.
+        let nat = from_nothing(vec![service("a", 1, &[80, 443], vec![backend(1, ANY_PORT)])]);
+        let mut direct = service("a", 1, &[80, 443], vec![backend(1, ANY_PORT)]);
+        direct.forwarding = forwarding;
+        let changed = reach(&nat, &Desired { services: vec![direct] });
+        assert_eq!(changed.endpoints, state.endpoints, "{forwarding:?}");
+    }
+}
+
+#[test]
 fn replies_are_told_apart_by_endpoint_where_that_suffices() {
     for (what, services, shared) in [
         (
@@ -254,6 +273,43 @@ fn the_first_owner_of_a_shared_endpoint_keeps_it() {
         },
     );
     assert_eq!(after.endpoints[&key], owner);
+}
+
+#[test]
+fn an_endpoint_that_comes_to_stand_beside_one_on_every_port_leads_where_that_one_does() {
+    let every_port = service("z", 1, &[], vec![backend(1, ANY_PORT)]);
+    let one_port = service("a", 2, &[80], vec![backend(1, port(8080))]);
+    let endpoint = |port| EndpointKey::new(Role::Backend, Address::v4([10, 0, 0, 1]), port, protocol::TCP);
+
+    let before = from_nothing(vec![every_port.clone()]);
+    let owner = before.endpoints[&endpoint(ANY_PORT)];
+    let services = vec![one_port.clone(), every_port];
+    let beside = reach(&before, &Desired { services });
+    assert_eq!(beside.endpoints[&endpoint(port(8080))], owner);
+
+    let services = vec![one_port];
+    let alone = reach(&beside, &Desired { services });
+    let target = alone.endpoints[&endpoint(port(8080))];
+    assert_eq!(alone.backends[&target].record.service, alone.index().services["a"]);
+}
+
+#[test]
+fn a_backend_keeps_the_port_of_its_replies_while_its_service_has_it() {
+    let web = |ports: &[u16]| Desired {
+        services: vec![service("web", 1, ports, vec![backend(1, port(8080))])],
+    };
+    let mut state = State::default();
+    for (ports, expected) in [
+        (&[443][..], port(443)),
+        (&[80, 443], port(443)),
+        (&[], port(443)),
+        (&[80], port(80)),
+        (&[80, 443], port(80)),
+    ] {
+        state = reach(&state, &web(ports));
+        let (_, backend) = state.backends.first_key_value().unwrap();
+        assert_eq!(backend.record.reply_port, expected, "{ports:?}");
+    }
 }
 
 #[test]

@@ -1,21 +1,25 @@
 //! The servers that stand on backends in tests and in the demo. `balancer_tests::lab::HttpServer` says what they answer.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    io::Read as _,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Context as _;
 use axum::{
     Json, Router,
-    body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, Path, State},
-    http::StatusCode,
+    body::{Body, Bytes},
+    extract::{ConnectInfo, Path, State},
+    http::{StatusCode, header::CONTENT_LENGTH},
+    response::IntoResponse,
     routing::{get, put},
 };
-use balancer_tests::lab::HttpServer;
+use balancer_tests::lab::{Checksum, Sequence};
 use clap::{Parser, ValueEnum};
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -38,10 +42,14 @@ enum Kind {
     Udp,
 }
 
+/// Bytes of a large body that are made at a time.
+const CHUNK: u64 = 1 << 16;
+
 /// What an HTTP server keeps in memory.
 struct Memory {
     name: String,
-    health: Mutex<StatusCode>,
+    /// What `/health` answers, one after the other; the last stays.
+    health: Mutex<VecDeque<StatusCode>>,
     visits: Mutex<HashMap<IpAddr, u64>>,
 }
 
@@ -63,7 +71,7 @@ async fn serve_udp(args: Args) -> anyhow::Result<()> {
     let mut datagram = vec![0; 65_536];
     loop {
         let (_, client) = socket.recv_from(&mut datagram).await?;
-        let answer = format!("{} {client}", args.name);
+        let answer = format!("{} {}", args.name, canonical(client));
         socket.send_to(answer.as_bytes(), client).await?;
     }
 }
@@ -71,17 +79,16 @@ async fn serve_udp(args: Args) -> anyhow::Result<()> {
 async fn serve_http(args: Args) -> anyhow::Result<()> {
     let memory = Arc::new(Memory {
         name: args.name,
-        health: Mutex::new(StatusCode::OK),
+        health: Mutex::new(VecDeque::from([StatusCode::OK])),
         visits: Mutex::default(),
     });
     let router = Router::new()
         .route("/", get(who))
         .route("/visit", get(visit))
         .route("/health", get(health))
-        .route("/health/{status}", put(set_health))
+        .route("/health/{statuses}", put(set_health))
         .route("/bytes/{count}", get(bytes))
         .route("/sum", put(sum))
-        .layer(DefaultBodyLimit::disable())
         .with_state(memory)
         .into_make_service_with_connect_info::<SocketAddr>();
     let listener = TcpListener::bind(args.listen).await?;
@@ -90,34 +97,63 @@ async fn serve_http(args: Args) -> anyhow::Result<()> {
 }
 
 async fn who(State(memory): Shared, ConnectInfo(client): Client) -> Json<Value> {
-    Json(json!({ "server": memory.name, "client": client.to_string() }))
+    Json(json!({ "server": memory.name, "client": canonical(client).to_string() }))
 }
 
 async fn visit(State(memory): Shared, ConnectInfo(client): Client) -> Json<Value> {
-    let mut visits = memory.visits.lock().unwrap_or_else(PoisonError::into_inner);
+    let client = canonical(client);
+    let mut visits = lock(&memory.visits);
     let count = visits.entry(client.ip()).or_default();
     *count += 1;
     Json(json!({ "server": memory.name, "client": client.to_string(), "visits": *count }))
 }
 
 async fn health(State(memory): Shared) -> (StatusCode, Json<Value>) {
-    let status = *memory.health.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut statuses = lock(&memory.health);
+    let next = if statuses.len() > 1 {
+        statuses.pop_front()
+    } else {
+        statuses.front().copied()
+    };
+    let status = next.unwrap_or(StatusCode::OK);
     let word = if status.is_success() { "ok" } else { "failing" };
     (status, Json(json!({ "status": word, "instance_id": memory.name })))
 }
 
-async fn set_health(State(memory): Shared, Path(status): Path<u16>) -> StatusCode {
-    let Ok(status) = StatusCode::from_u16(status) else {
-        return StatusCode::BAD_REQUEST;
-    };
-    *memory.health.lock().unwrap_or_else(PoisonError::into_inner) = status;
-    StatusCode::NO_CONTENT
+async fn set_health(State(memory): Shared, Path(statuses): Path<String>) -> StatusCode {
+    match statuses.split(',').map(str::parse).collect() {
+        Ok(statuses) => {
+            *lock(&memory.health) = statuses;
+            StatusCode::NO_CONTENT
+        }
+        Err(_) => StatusCode::BAD_REQUEST,
+    }
 }
 
-async fn bytes(Path(count): Path<usize>) -> Vec<u8> {
-    HttpServer::bytes(count)
+async fn bytes(Path(count): Path<u64>) -> impl IntoResponse {
+    let mut rest = Sequence::default().take(count);
+    let chunks = std::iter::from_fn(move || {
+        let mut chunk = Vec::new();
+        rest.by_ref().take(CHUNK).read_to_end(&mut chunk).ok()?;
+        (!chunk.is_empty()).then(|| Ok::<_, Infallible>(Bytes::from(chunk)))
+    });
+    ([(CONTENT_LENGTH, count)], Body::from_stream(stream::iter(chunks)))
 }
 
-async fn sum(body: Bytes) -> String {
-    HttpServer::checksum(&body)
+async fn sum(body: Body) -> Result<String, StatusCode> {
+    let mut checksum = Checksum::default();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        checksum.update(&chunk.map_err(|_cut_off| StatusCode::BAD_REQUEST)?);
+    }
+    Ok(checksum.to_string())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The address as the client knows it: a socket for both IP versions shows IPv4 addresses inside IPv6 ones.
+const fn canonical(client: SocketAddr) -> SocketAddr {
+    SocketAddr::new(client.ip().to_canonical(), client.port())
 }

@@ -1,11 +1,12 @@
 //! A balancer host's daemon.
 
 use std::{
-    fs,
+    fs, io,
+    net::SocketAddr,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
-    sync::atomic::{AtomicU32, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -13,40 +14,95 @@ use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
-use super::{Namespace, Process, get, program};
+use super::{Namespace, Process, Reply, get, pins::PinDirectory, program};
 
 /// How long the daemon may take to start or end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Beginning of the name of every pin directory that is made here. The process's number follows.
-const PINS: &str = "balancer-test-";
+/// What a configuration file says besides the services.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Interfaces.
+    pub interfaces: Vec<String>,
+    /// Where in the receive path the program runs: `auto`, `native` or `generic`.
+    pub xdp_mode: &'static str,
+    /// Directory of the pins.
+    pub pin_path: PathBuf,
+    /// Entries in the flow table.
+    pub max_flows: u32,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Directory for what was changed at run time.
+    pub state: PathBuf,
+    /// Where metrics are served.
+    pub metrics: SocketAddr,
+}
+
+impl Settings {
+    /// The configuration file with these settings and `services` in TOML.
+    fn toml(&self, services: &str) -> String {
+        let Self {
+            interfaces,
+            xdp_mode,
+            pin_path,
+            max_flows,
+            socket,
+            state,
+            metrics,
+        } = self;
+        format!(
+            "version = 1\n\
+             [dataplane]\n\
+             interfaces = {interfaces:?}\n\
+             xdp_mode = \"{xdp_mode}\"\n\
+             pin_path = \"{}\"\n\
+             max_flows = {max_flows}\n\
+             [control]\n\
+             socket = \"{}\"\n\
+             state = \"{}\"\n\
+             [metrics]\n\
+             listen = \"{metrics}\"\n\
+             {services}",
+            pin_path.display(),
+            socket.display(),
+            state.display(),
+        )
+    }
+}
 
 /// A daemon with its own configuration, socket and pins; its data plane goes when it goes.
 pub struct Balancer<'a> {
+    /// What its configuration file says once it is [written](Self::configure) again.
+    pub settings: Settings,
     host: &'a Namespace,
-    directory: TempDir,
-    pins: PathBuf,
     process: Option<Process>,
+    directory: TempDir,
+    // Goes after the process, which would pin anew.
+    _pins: PinDirectory,
 }
 
 impl<'a> Balancer<'a> {
-    /// Where the daemon of every host serves its metrics.
-    pub const METRICS: &'static str = "127.0.0.1:9310";
-
     /// A daemon on `host`, not started yet, attached to `interfaces`, with `services` in TOML.
     pub fn new(host: &'a Namespace, interfaces: &[&str], services: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        remove_orphans();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let pins = PathBuf::from(format!("/sys/fs/bpf/{PINS}{}-{count}", std::process::id()));
+        let pins = PinDirectory::new();
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let balancer = Self {
-            host,
-            directory,
-            pins,
-            process: None,
+        let settings = Settings {
+            interfaces: interfaces.iter().map(|&name| name.to_owned()).collect(),
+            xdp_mode: "auto",
+            pin_path: pins.path().to_owned(),
+            max_flows: 65_536,
+            socket: directory.path().join("balancer.sock"),
+            state: directory.path().join("state"),
+            metrics: SocketAddr::from(([127, 0, 0, 1], 9310)),
         };
-        balancer.configure(interfaces, services);
+        let balancer = Self {
+            settings,
+            host,
+            process: None,
+            directory,
+            _pins: pins,
+        };
+        balancer.configure(services);
         balancer
     }
 
@@ -58,27 +114,8 @@ impl<'a> Balancer<'a> {
     }
 
     /// Writes the configuration file.
-    pub fn configure(&self, interfaces: &[&str], services: &str) {
-        let interfaces: Vec<_> = interfaces.iter().map(|name| format!("{name:?}")).collect();
-        let text = format!(
-            "version = 1\n\
-             [dataplane]\n\
-             interfaces = [{}]\n\
-             pin_path = \"{}\"\n\
-             max_flows = 65536\n\
-             [control]\n\
-             socket = \"{}\"\n\
-             state = \"{}\"\n\
-             [metrics]\n\
-             listen = \"{}\"\n\
-             {services}",
-            interfaces.join(", "),
-            self.pins.display(),
-            self.socket().display(),
-            self.directory.path().join("state").display(),
-            Self::METRICS,
-        );
-        fs::write(self.config(), text).expect("the temporary directory can be written to");
+    pub fn configure(&self, services: &str) {
+        fs::write(self.config(), self.settings.toml(services)).expect("the temporary directory can be written to");
     }
 
     /// Path of the configuration file.
@@ -86,14 +123,9 @@ impl<'a> Balancer<'a> {
         self.directory.path().join("balancer.toml")
     }
 
-    /// Path of the control socket.
-    pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("balancer.sock")
-    }
-
-    /// The directory that everything is pinned under.
-    pub fn pins(&self) -> &Path {
-        &self.pins
+    /// The directory that everything of the daemon's is in but its pins.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Path of the daemon's log.
@@ -117,12 +149,13 @@ impl<'a> Balancer<'a> {
     /// If it ends instead.
     pub fn run(&mut self) {
         let path = self.directory.path().join("notify");
-        let _stale: std::io::Result<()> = fs::remove_file(&path);
+        let _stale: io::Result<()> = fs::remove_file(&path);
         let notify = UnixDatagram::bind(&path).expect("the temporary directory can hold a socket");
         notify
             .set_read_timeout(Some(Duration::from_millis(100)))
             .expect("a timeout can be set");
-        let mut process = self.spawn(&path);
+        let mut command = self.run_command(&program("balancer"));
+        let mut process = Process::start(command.env("NOTIFY_SOCKET", &path), &self.log());
         let mut message = [0; 256];
         for _ in 0..PATIENCE.as_millis() / 100 {
             if let Some(status) = process.try_wait() {
@@ -141,44 +174,56 @@ impl<'a> Balancer<'a> {
 
     /// Starts a daemon that is expected to end by itself, and returns what it said.
     pub fn run_to_failure(&self) -> (ExitStatus, String) {
-        let _previous: std::io::Result<()> = fs::remove_file(self.log());
-        let mut process = self.spawn(Path::new("/dev/null"));
+        self.run_command_to_failure(&mut self.run_command(&program("balancer")))
+    }
+
+    /// The same, by a command of the caller's.
+    pub fn run_command_to_failure(&self, command: &mut Command) -> (ExitStatus, String) {
+        let _previous: io::Result<()> = fs::remove_file(self.log());
+        let mut process = Process::start(command, &self.log());
         let status = process.wait(PATIENCE);
         (status, process.output())
     }
 
-    fn spawn(&self, notify: &Path) -> Process {
-        let mut command = self.host.command(program("balancer"));
+    fn run_command(&self, program: &Path) -> Command {
+        let mut command = self.host.command(program);
+        command.args(["run", "--config"]).arg(self.config());
         command
-            .args(["run", "--config"])
-            .arg(self.config())
-            .env("NOTIFY_SOCKET", notify);
-        Process::start(&mut command, &self.log())
     }
 
     /// Stops the daemon; the data plane stays.
     pub fn stop(&mut self) {
-        let mut process = self.process.take().expect("the daemon runs");
-        process.signal(Signal::TERM);
-        let status = process.wait(PATIENCE);
-        assert!(
-            status.success(),
-            "the daemon ended with {status}:\n{}",
-            process.output()
-        );
+        let status = self.end(Signal::TERM);
+        assert!(status.success(), "the daemon ended with {status}:\n{}", self.output());
     }
 
     /// Kills the daemon; the data plane stays.
     pub fn kill(&mut self) {
-        let mut process = self.process.take().expect("the daemon runs");
-        process.signal(Signal::KILL);
-        process.wait(PATIENCE);
+        self.end(Signal::KILL);
+    }
+
+    /// Ends the daemon by a signal.
+    pub fn end(&mut self, signal: Signal) -> ExitStatus {
+        self.process().signal(signal);
+        self.wait()
+    }
+
+    /// Waits until the daemon ends.
+    pub fn wait(&mut self) -> ExitStatus {
+        let status = self.process().wait(PATIENCE);
+        self.process = None;
+        status
+    }
+
+    /// What the daemon has logged so far.
+    pub fn output(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
     }
 
     /// Runs a client command.
     pub fn command(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(program("balancer"));
-        command.arg("--socket").arg(self.socket()).args(arguments);
+        command.arg("--socket").arg(&self.settings.socket).args(arguments);
         command.output().expect("the command can be run")
     }
 
@@ -197,42 +242,38 @@ impl<'a> Balancer<'a> {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
     }
 
-    /// A sample of the metrics endpoint, `balancer_drops_total{reason="malformed"}` for example.
+    /// Asks the metrics endpoint.
+    pub fn scrape(&self, path: &str) -> io::Result<Reply> {
+        get(self.host, self.settings.metrics, path)
+    }
+
+    /// A sample of the metrics endpoint that is a count, `balancer_drops_total{reason="malformed"}` for example, if there is one.
     ///
     /// # Panics
     ///
-    /// If there is no such sample.
-    pub fn metric(&self, sample: &str) -> f64 {
-        let address = Self::METRICS.parse().expect("a constant");
-        let text = get(self.host, address, "/metrics")
-            .expect("the metrics endpoint answers")
-            .text();
-        text.lines()
+    /// If the endpoint does not answer.
+    pub fn find_metric(&self, sample: &str) -> Option<u64> {
+        let metrics = self.scrape("/metrics").expect("the metrics endpoint answers").text();
+        metrics
+            .lines()
             .filter_map(|line| line.strip_prefix(sample))
             .find_map(|rest| rest.strip_prefix(' ')?.parse().ok())
-            .unwrap_or_else(|| panic!("no sample {sample} in:\n{text}"))
+    }
+
+    /// The same for a sample that is there from the beginning.
+    ///
+    /// # Panics
+    ///
+    /// If it is not.
+    pub fn metric(&self, sample: &str) -> u64 {
+        self.find_metric(sample).unwrap_or_else(|| panic!("no sample {sample}"))
     }
 }
 
 impl Drop for Balancer<'_> {
     fn drop(&mut self) {
-        self.process = None;
-        remove_pins(&self.pins);
-    }
-}
-
-/// Removes the pins of test processes that were killed before they could.
-fn remove_orphans() {
-    for entry in fs::read_dir("/sys/fs/bpf").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.strip_prefix(PINS).and_then(|rest| rest.split('-').next());
-        if owner.is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true)) {
-            remove_pins(&entry.path());
+        if thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.output());
         }
     }
-}
-
-/// Unpins everything under `directory`. What is gone already needs no removal.
-fn remove_pins(directory: &Path) {
-    let _gone: std::io::Result<()> = fs::remove_dir_all(directory);
 }

@@ -1,16 +1,17 @@
-//! A client that opens one connection for each request and can choose the port that it comes from.
+//! HTTP clients, which can choose the port that they come from.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
     time::Duration,
 };
 
+use serde::de::DeserializeOwned;
 use socket2::{Domain, Socket, Type};
 
 use super::Namespace;
 
-/// How long a connection or a read may take.
+/// How long a connection, a read or a write may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A server's answer.
@@ -18,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Reply {
     /// The status code.
     pub status: u16,
+    /// Names, in lower case, and values of the header.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -27,38 +30,161 @@ impl Reply {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    ///
+    /// If it is something else.
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// A header, named in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        find(&self.headers, name)
+    }
 }
 
 /// Requests `path` from `server`, from any port.
 pub fn get(host: &Namespace, server: SocketAddr, path: &str) -> io::Result<Reply> {
-    host.enter(|| request(None, server, "GET", path, &[]))
+    Connection::open(host, None, server)?.last_request("GET", path, &[])
 }
 
 /// Requests `path` from `server`, from the given address and port.
 pub fn get_from(host: &Namespace, client: SocketAddr, server: SocketAddr, path: &str) -> io::Result<Reply> {
-    host.enter(|| request(Some(client), server, "GET", path, &[]))
+    Connection::open(host, Some(client), server)?.last_request("GET", path, &[])
 }
 
 /// Sends `body` to `path` on `server`.
 pub fn put(host: &Namespace, server: SocketAddr, path: &str, body: &[u8]) -> io::Result<Reply> {
-    host.enter(|| request(None, server, "PUT", path, body))
+    Connection::open(host, None, server)?.last_request("PUT", path, body)
 }
 
-fn request(client: Option<SocketAddr>, server: SocketAddr, method: &str, path: &str, body: &[u8]) -> io::Result<Reply> {
-    let mut stream = connect(client, server)?;
-    let host = match server.ip() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
+/// A connection that is kept between requests.
+#[derive(Debug)]
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+    /// The server as the `Host` header names it.
+    authority: String,
+}
+
+impl Connection {
+    /// Connects to `server`, from `client` if one is given.
+    pub fn open(host: &Namespace, client: Option<SocketAddr>, server: SocketAddr) -> io::Result<Self> {
+        let stream = host.enter(|| connect(client, server))?;
+        let authority = match server.ip() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        Ok(Self {
+            stream: BufReader::new(stream),
+            authority,
+        })
+    }
+
+    /// Requests `path`.
+    pub fn get(&mut self, path: &str) -> io::Result<Reply> {
+        self.send_head("GET", path, 0, "keep-alive")?;
+        self.receive()
+    }
+
+    /// Requests `path` and hands out the body while it comes.
+    pub fn download(&mut self, path: &str) -> io::Result<impl Read> {
+        self.send_head("GET", path, 0, "keep-alive")?;
+        let head = self.receive_head()?;
+        Ok((&mut self.stream).take(head.length))
+    }
+
+    /// Sends the first `length` bytes of `body` to `path`.
+    pub fn upload(&mut self, path: &str, body: impl Read, length: u64) -> io::Result<Reply> {
+        self.send_head("PUT", path, length, "keep-alive")?;
+        io::copy(&mut body.take(length), self.stream.get_mut())?;
+        self.receive()
+    }
+
+    /// Makes a request after which the server closes the connection: a client that closed first would keep the port for
+    /// a while.
+    fn last_request(mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Reply> {
+        self.send_head(method, path, body.len() as u64, "close")?;
+        self.stream.get_mut().write_all(body)?;
+        let reply = self.receive()?;
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest)?;
+        if rest.is_empty() {
+            Ok(reply)
+        } else {
+            Err(invalid("the reply goes on behind its end"))
+        }
+    }
+
+    fn send_head(&mut self, method: &str, path: &str, length: u64, connection: &str) -> io::Result<()> {
+        let authority = &self.authority;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n"
+        );
+        self.stream.get_mut().write_all(head.as_bytes())
+    }
+
+    fn receive(&mut self) -> io::Result<Reply> {
+        let Head {
+            status,
+            headers,
+            length,
+        } = self.receive_head()?;
+        let mut body = Vec::new();
+        (&mut self.stream).take(length).read_to_end(&mut body)?;
+        if body.len() as u64 != length {
+            return Err(invalid("the reply is cut off"));
+        }
+        Ok(Reply { status, headers, body })
+    }
+
+    fn receive_head(&mut self) -> io::Result<Head> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line)?;
+            match line.strip_suffix("\r\n") {
+                Some("") => break,
+                Some(line) => lines.push(line.to_owned()),
+                None => return Err(invalid("the reply is cut off")),
+            }
+        }
+        parse_head(&lines).ok_or_else(|| invalid("the reply is not HTTP, or of unknown length"))
+    }
+}
+
+/// What comes before a body.
+struct Head {
+    status: u16,
+    headers: Vec<(String, String)>,
+    length: u64,
+}
+
+fn parse_head(lines: &[String]) -> Option<Head> {
+    let (first, rest) = lines.split_first()?;
+    let status = first.strip_prefix("HTTP/1.1 ")?.split(' ').next()?.parse().ok()?;
+    let headers: Vec<_> = rest
+        .iter()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let length = match status {
+        // No Content (RFC 9110, section 15.3.5).
+        204 => 0,
+        _ => find(&headers, "content-length")?.parse().ok()?,
     };
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    )?;
-    stream.write_all(body)?;
-    let mut reply = Vec::new();
-    stream.read_to_end(&mut reply)?;
-    parse(&reply).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the reply is cut off or not HTTP"))
+    Some(Head {
+        status,
+        headers,
+        length,
+    })
+}
+
+fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let (_, value) = headers.iter().find(|(known, _)| known == name)?;
+    Some(value)
 }
 
 fn connect(client: Option<SocketAddr>, server: SocketAddr) -> io::Result<TcpStream> {
@@ -73,16 +199,6 @@ fn connect(client: Option<SocketAddr>, server: SocketAddr) -> io::Result<TcpStre
     Ok(socket.into())
 }
 
-/// Takes a reply apart; `None` if it is not whole.
-fn parse(reply: &[u8]) -> Option<Reply> {
-    let end = reply.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(reply.get(..end)?).ok()?;
-    let body = reply.get(end + 4..)?.to_vec();
-    let mut lines = head.split("\r\n");
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let length = lines
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .and_then(|(_, value)| value.trim().parse::<usize>().ok())?;
-    (body.len() == length).then_some(Reply { status, body })
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }

@@ -1,18 +1,36 @@
 //! Hosts in network namespaces, with real processes on them.
 
 mod balancer;
+mod body;
+mod farm;
 mod http;
+mod load;
 mod namespace;
+mod ping;
+mod pins;
 mod process;
 mod servers;
+mod service;
 mod topology;
+mod udp;
+mod wait;
+mod xdp;
 
-pub use balancer::Balancer;
-pub use http::{Reply, get, get_from, put};
+pub use balancer::{Balancer, Settings};
+pub use body::{Checksum, Sequence};
+pub use farm::Farm;
+pub use http::{Connection, Reply, get, get_from, put};
+pub use load::requests_during;
 pub use namespace::Namespace;
+pub use ping::ping;
+pub(crate) use pins::PinDirectory;
 pub use process::Process;
 pub use servers::{HttpServer, UdpServer};
+pub use service::Service;
 pub use topology::{Arms, Network};
+pub use udp::UdpClient;
+pub use wait::eventually;
+pub use xdp::{PassProgram, XdpProgram};
 
 /// Path of a program that is built with this crate or beside it.
 pub fn program(name: &str) -> std::path::PathBuf {

@@ -8,7 +8,11 @@ use std::{
     thread,
 };
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::{
+    mount::{UnmountFlags, unmount},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
+use serde_json::Value;
 
 /// Beginning of the name of every namespace that is made here. The process's number follows.
 const PREFIX: &str = "blt-";
@@ -26,8 +30,8 @@ impl Namespace {
         remove_orphans();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{count}-{label}", std::process::id());
-        run(Command::new("ip").args(["netns", "add", &name]));
         let namespace = Self { name };
+        run(Command::new("ip").args(["netns", "add", &namespace.name]));
         namespace.ip("link set lo up");
         namespace
     }
@@ -46,6 +50,18 @@ impl Namespace {
         run(Command::new("ip")
             .args(["-n", &self.name])
             .args(arguments.split_whitespace()));
+    }
+
+    /// Runs `ip` in the namespace and parses the JSON that it writes.
+    ///
+    /// # Panics
+    ///
+    /// If it fails.
+    pub fn ip_json(&self, arguments: &str) -> Value {
+        let output = run(Command::new("ip")
+            .args(["-n", &self.name, "-json"])
+            .args(arguments.split_whitespace()));
+        serde_json::from_slice(&output.stdout).expect("with -json, ip writes JSON")
     }
 
     /// A command that will run in the namespace. It sees the machine's file systems, the BPF one among them.
@@ -84,14 +100,14 @@ impl Namespace {
     }
 
     fn path(&self) -> String {
-        format!("/run/netns/{}", self.name)
+        path(&self.name)
     }
 }
 
 impl Drop for Namespace {
     fn drop(&mut self) {
         // Interfaces and processes' sockets go with it. It may be gone already if the machine was cleaned up by hand.
-        let _gone: std::io::Result<Output> = Command::new("ip").args(["netns", "delete", &self.name]).output();
+        remove(&self.path());
     }
 }
 
@@ -103,9 +119,19 @@ fn remove_orphans() {
         let orphaned = owner.is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true));
         if orphaned {
             // Another test process may be faster.
-            let _gone: std::io::Result<Output> = Command::new("ip").args(["netns", "delete", &name]).output();
+            remove(&path(&name));
         }
     }
+}
+
+/// Does what `ip netns delete` does, which a Ctrl-C meant for this process would end as well.
+fn remove(path: &str) {
+    let _gone: rustix::io::Result<()> = unmount(path, UnmountFlags::DETACH);
+    let _none: std::io::Result<()> = fs::remove_file(path);
+}
+
+fn path(name: &str) -> String {
+    format!("/run/netns/{name}")
 }
 
 fn run(command: &mut Command) -> Output {

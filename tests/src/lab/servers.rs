@@ -1,17 +1,12 @@
 //! Servers on backends: processes of this crate's `lab-server`.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
     path::Path,
     process::Command,
-    thread,
-    time::{Duration, Instant},
 };
 
-use super::{Namespace, Process, http, program};
-
-/// How long a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::{Checksum, Namespace, Process, Sequence, eventually, get, program};
 
 /// An HTTP server that says who it is, keeps state in memory, and serves and receives large bodies.
 ///
@@ -20,29 +15,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// | `GET /` | `{"server": name, "client": "address:port"}` |
 /// | `GET /visit` | the same, with `visits`: how often the client's address has been here |
 /// | `GET /health` | 200 `{"status": "ok", "instance_id": name}`; after `PUT /health/503` that status |
-/// | `PUT /health/STATUS` | what `/health` answers from now on |
-/// | `GET /bytes/N` | N bytes of a fixed sequence |
-/// | `PUT /sum` | the checksum of the body, as [`checksum`](crate::lab::HttpServer::checksum) |
+/// | `PUT /health/STATUS,…` | what `/health` answers from now on: each status once, the last for good |
+/// | `GET /bytes/N` | the first N bytes of the [`Sequence`] |
+/// | `PUT /sum` | the [`Checksum`] of the body |
 pub struct HttpServer {
     process: Process,
 }
 
 impl HttpServer {
-    /// Starts a server named `name` that listens at `port`, and waits until it does.
+    /// Starts a server named `name` that listens at `port` of both IP versions, and waits until it answers at `address`.
     pub fn start(host: &Namespace, name: &str, address: IpAddr, port: u16, log: &Path) -> Self {
-        let listen = SocketAddr::new(unspecified(address), port);
-        let mut command = lab_server(host, name, "http", listen);
-        let process = Process::start(&mut command, log);
-        let deadline = Instant::now() + PATIENCE;
+        let mut process = Process::start(&mut lab_server(host, name, "http", port), log);
         let own = SocketAddr::new(address, port);
-        while http::get(host, own, "/health").is_err() {
-            assert!(
-                Instant::now() < deadline,
-                "the server does not answer:\n{}",
-                process.output()
-            );
-            thread::sleep(Duration::from_millis(10));
-        }
+        eventually("the HTTP server answers", || {
+            let ended = process.try_wait();
+            assert!(ended.is_none(), "the HTTP server ended:\n{}", process.output());
+            get(host, own, "/health").ok()
+        });
         Self { process }
     }
 
@@ -53,22 +42,16 @@ impl HttpServer {
 
     /// The bytes that `/bytes/N` serves.
     pub fn bytes(count: usize) -> Vec<u8> {
-        let mut state = 1_u32;
-        (0..count)
-            .map(|_| {
-                // A linear congruential generator (Knuth, TAOCP volume 2, 3.3.4): no period that hides a lost packet.
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 24) as u8
-            })
-            .collect()
+        let mut bytes = vec![0; count];
+        std::io::Read::read_exact(&mut Sequence::default(), &mut bytes).expect("the sequence has no end");
+        bytes
     }
 
-    /// The checksum that `/sum` answers: 64-bit FNV-1a, in hexadecimal.
+    /// The checksum that `/sum` answers.
     pub fn checksum(bytes: &[u8]) -> String {
-        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        format!("{hash:016x}")
+        let mut checksum = Checksum::default();
+        checksum.update(bytes);
+        checksum.to_string()
     }
 }
 
@@ -78,33 +61,26 @@ pub struct UdpServer {
 }
 
 impl UdpServer {
-    /// Starts a server named `name` that listens at `port`, and waits until it does.
+    /// Starts a server named `name` that listens at `port` of both IP versions, and waits until it answers at `address`.
     pub fn start(host: &Namespace, name: &str, address: IpAddr, port: u16, log: &Path) -> Self {
-        let listen = SocketAddr::new(unspecified(address), port);
-        let process = Process::start(&mut lab_server(host, name, "udp", listen), log);
-        let deadline = Instant::now() + PATIENCE;
-        while !process.output().contains("listening") {
-            assert!(
-                Instant::now() < deadline,
-                "the server does not start:\n{}",
-                process.output()
-            );
-            thread::sleep(Duration::from_millis(10));
-        }
+        let process = Process::start(&mut lab_server(host, name, "udp", port), log);
+        let socket = host.enter(|| UdpSocket::bind(SocketAddr::new(address, 0)));
+        let socket = socket.expect("a port is free");
+        let own = SocketAddr::new(address, port);
+        // A connected socket is told when nobody listens yet.
+        socket.connect(own).expect("a host can reach itself");
+        eventually("the UDP server answers", || {
+            socket.send(b"?").ok()?;
+            socket.recv(&mut [0; 128]).ok()
+        });
         Self { _process: process }
     }
 }
 
-fn lab_server(host: &Namespace, name: &str, kind: &str, listen: SocketAddr) -> Command {
+/// Servers listen at every address, so that a VIP on a loopback interface is served too.
+fn lab_server(host: &Namespace, name: &str, kind: &str, port: u16) -> Command {
+    let listen = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
     let mut command = host.command(program("lab-server"));
     command.args([kind, "--name", name, "--listen", &listen.to_string()]);
     command
-}
-
-/// Servers listen at every address of the family, so that a VIP on a loopback interface is served too.
-const fn unspecified(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
-    }
 }

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Namespace;
+use super::{Namespace, PassProgram, ping};
+
+/// The router's IPv6 address beside the balancer host, where there is a router.
+const ROUTER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 0xfe);
 
 /// How the balancer is connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +28,7 @@ pub struct Network {
     pub interfaces: Vec<&'static str>,
     // Dropped last: hosts hang on them.
     _infrastructure: Vec<Namespace>,
+    _programs: Vec<PassProgram>,
 }
 
 impl Network {
@@ -45,6 +49,20 @@ impl Network {
         }
     }
 
+    /// Number of backends.
+    ///
+    /// # Panics
+    ///
+    /// Never: a network is made with a number that fits.
+    pub fn count(&self) -> u8 {
+        u8::try_from(self.backends.len()).expect("as many as the network was made with")
+    }
+
+    /// What a backend, counted from 0, is called in configurations and by its servers.
+    pub fn backend_name(number: u8) -> String {
+        format!("b{number}")
+    }
+
     /// The IPv4 address of a backend, counted from 0.
     pub const fn backend(number: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 2, 0, 11 + number)
@@ -53,6 +71,14 @@ impl Network {
     /// The IPv6 address of a backend, counted from 0.
     pub const fn backend6(number: u8) -> Ipv6Addr {
         Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 0x11 + number as u16)
+    }
+
+    /// The address of a backend, counted from 0, of the same IP version as `peer`.
+    pub const fn backend_of(peer: IpAddr, number: u8) -> IpAddr {
+        match peer {
+            IpAddr::V4(_) => IpAddr::V4(Self::backend(number)),
+            IpAddr::V6(_) => IpAddr::V6(Self::backend6(number)),
+        }
     }
 
     /// The client's address of the same IP version as `peer`.
@@ -82,6 +108,7 @@ impl Network {
             backends,
             interfaces: vec!["eth0", "eth1"],
             _infrastructure: vec![switch],
+            _programs: Vec::new(),
         }
     }
 
@@ -97,14 +124,20 @@ impl Network {
 
         let switch = switch();
         plug(&switch, "router", &router, "eth1");
-        address(&router, "eth1", "10.2.0.254/24", "fd00:2::fe/64");
+        address(&router, "eth1", "10.2.0.254/24", &format!("{ROUTER6}/64"));
         forward(&router);
         router.ip("route add 192.0.2.0/24 via 10.2.0.1");
         router.ip("-6 route add 2001:db8::/64 via fd00:2::1");
         plug(&switch, "balancer", &balancer, "eth0");
         address(&balancer, "eth0", "10.2.0.1/24", "fd00:2::1/64");
+        // A veth pair leaves frames that an XDP program sends back the way they came in a queue until something else
+        // passes, unless there is a program on the other end too.
+        let other_end = switch.pass("balancer");
         balancer.ip("route add default via 10.2.0.254");
-        balancer.ip("-6 route add default via fd00:2::fe");
+        balancer.ip(&format!("-6 route add default via {ROUTER6}"));
+        // A router asks for its neighbours from its link-local address, so the host does not learn the other one by
+        // being asked. Hosts on duty have talked to their gateway before.
+        ping(&balancer, ROUTER6.into()).expect("the router answers");
         let backends = backend_hosts(&switch, backends, "10.2.0.1", "fd00:2::1");
         Self {
             client,
@@ -112,6 +145,7 @@ impl Network {
             backends,
             interfaces: vec!["eth0"],
             _infrastructure: vec![switch, router],
+            _programs: vec![other_end],
         }
     }
 }

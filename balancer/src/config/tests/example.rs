@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use super::{
     super::{
-        Affinity, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits,
-        Metrics, Passive, Pin, PinTarget, Probe, Probing, Protocol, Rate, Selection, Service, Sources, Tracking,
-        WhenDown, XdpMode,
+        Admin, Affinity, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe,
+        Limits, Metrics, Passive, Pin, PinTarget, Probe, Probing, Protocol, Rate, Selection, Service, Sources,
+        Tracking, TunnelSource, WhenDown, XdpMode,
     },
     FULL_EXAMPLE, parse, parse_all, shown,
 };
@@ -20,6 +20,7 @@ fn full_example() -> Config {
             max_flows: 1_048_576,
             max_services: 4096,
             max_backends: 16384,
+            tunnel_source: TunnelSource::default(),
         },
         control: Control {
             socket: "/run/balancer/balancer.sock".into(),
@@ -75,6 +76,7 @@ fn full_example() -> Config {
                 port: Some(9999),
                 weight: 100,
                 backup: false,
+                admin: Admin::Active,
             }],
             pins: vec![Pin {
                 prefix: "10.1.0.0/16".parse().unwrap(),
@@ -181,36 +183,30 @@ fn a_backend_without_a_name_is_named_by_its_address() {
 #[test]
 fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
     let text = FULL_EXAMPLE
-        .replace("\"nat\"  ", "\"dsr\"  ")
+        .replace("\"nat\"     ", "\"full-nat\"")
         .replace("\"client-ip-port\"", "\"quic-cid\"      ")
         .replace("\"reassign\"", "\"reject\"")
         .replace("\"maglev\"", "\"least-flows\"")
         .replace("\"full\"", "\"changes\"")
-        .replace("\"0s\"", "\"10s\"")
-        .replace("= 0.0", "= 0.5")
-        .replace("= []", "= [\"/usr/bin/wake\"]")
-        .replace("backup  = false", "backup  = true");
+        .replace("= []", "= [\"/usr/bin/wake\"]");
     let expected = "\
-test.toml:26:14: forwarding = \"dsr\" is not supported by this version; use \"nat\"
+test.toml:26:14: forwarding = \"full-nat\" is not supported by this version; use \"nat\"
 test.toml:27:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
 test.toml:30:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
 test.toml:32:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
 test.toml:33:14: tracking = \"changes\" is not supported by this version; use \"full\"
-test.toml:34:14: slow_start other than \"0s\" is not supported by this version; leave it out
-test.toml:35:19: panic_threshold other than 0.0 is not supported by this version; leave it out
 test.toml:36:14: wake other than [] is not supported by this version; leave it out
 test.toml:49:1: passive is not supported by this version; leave it out
 test.toml:53:1: limits is not supported by this version; leave it out
-test.toml:60:11: backup other than false is not supported by this version; leave it out
-test.toml:62:1: pin is not supported by this version; leave it out
-test.toml:66:1: sources is not supported by this version; leave it out";
+test.toml:63:1: pin is not supported by this version; leave it out
+test.toml:67:1: sources is not supported by this version; leave it out";
     assert_eq!(parse(&text, "test.toml").unwrap_err().to_string(), expected);
 }
 
 #[test]
 fn every_unsupported_value_is_refused() {
     for (key, supported, values) in [
-        ("forwarding", "nat", &["full-nat", "dsr", "ipip", "gue"][..]),
+        ("forwarding", "nat", &["full-nat"][..]),
         ("affinity", "client-ip-port", &["client-ip", "quic-cid"]),
         ("when_down", "reassign", &["reject", "drop"]),
         ("selection", "maglev", &["least-flows"]),

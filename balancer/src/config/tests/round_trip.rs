@@ -11,9 +11,9 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     super::{
-        AffinityPrefix, Backend, CommandProbe, Config, Control, Dataplane, DnsProbe, Forwarding, GrpcProbe,
+        Admin, AffinityPrefix, Backend, CommandProbe, Config, Control, Dataplane, DnsProbe, Forwarding, GrpcProbe,
         HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Service,
-        Sources, TcpProbe, Tls, Trust, UdpProbe, address_text, export,
+        Sources, TcpProbe, Tls, Trust, TunnelSource, UdpProbe, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -154,12 +154,12 @@ prop_compose! {
 prop_compose! {
     /// Backends at distinct addresses, of which the odd ones have names.
     fn backends(v4: bool)(
-        backends in vec((option::of(1_u16..), 0_u32..=65535, any::<bool>()), 0..5),
+        backends in vec((option::of(1_u16..), 0_u32..=65535, any::<bool>(), one_of()), 0..5),
     ) -> Vec<Backend> {
-        let backend = |(number, (port, weight, backup))| {
+        let backend = |(number, (port, weight, backup, admin))| {
             let address = address(v4, 0, number);
             let name = if number % 2 == 0 { address_text(address, port) } else { format!("fs9.{number}_-") };
-            Backend { name, address, port, weight, backup }
+            Backend { name, address, port, weight, backup, admin }
         };
         backends.into_iter().enumerate().map(backend).collect()
     }
@@ -197,12 +197,21 @@ prop_compose! {
         mut backends in backends(v4),
         (pins, sources) in clients(v4),
     ) -> Service {
+        if !forwarding.translates_ports() {
+            for backend in &mut backends {
+                if backend.name == backend.endpoint() {
+                    backend.name = backend.address.to_string();
+                }
+                backend.port = None;
+            }
+        }
         backends.push(Backend {
             name: "pinned".to_owned(),
             address: address(v4, 1, 0),
             port: None,
             weight: 1,
             backup: false,
+            admin: Admin::Active,
         });
         Service {
             name: format!("service-{number}"),
@@ -242,6 +251,7 @@ prop_compose! {
         interfaces in prop::collection::btree_set("[a-z\"\\\\é][a-z0-9.]{0,9}", 1..4),
         (xdp_mode, pin_path, max_flows) in (one_of(), path(), 1_u32..=1 << 27),
         (max_services, max_backends) in (10_u32..=1 << 16, 100_u32..=1 << 20),
+        (v4, v6) in any::<(bool, bool)>(),
         (socket, state, listen) in (path(), path(), any::<(IpAddr, u16)>()),
         max_concurrent in 1_usize..=65_536,
         services in services(),
@@ -254,6 +264,10 @@ prop_compose! {
                 max_flows,
                 max_services,
                 max_backends,
+                tunnel_source: TunnelSource {
+                    v4: v4.then_some(Ipv4Addr::new(10, 0, 0, 1)),
+                    v6: v6.then_some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+                },
             },
             control: Control { socket, state },
             metrics: Metrics { listen: listen.into() },

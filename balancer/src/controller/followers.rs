@@ -1,0 +1,57 @@
+//! Who follows the configuration besides the data plane.
+
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
+
+use tokio::runtime::Handle;
+
+use super::{
+    BackendKey,
+    desired::{backends, targets},
+    knowledge::Knowledge,
+};
+use crate::{
+    config::Config,
+    health::Checker,
+    neighbors::{self, Interface, Neighbors},
+};
+
+/// The health checker and the watcher of next hops.
+pub struct Followers {
+    checker: Checker<BackendKey>,
+    neighbors: Arc<Neighbors>,
+    /// Where they run their tasks.
+    runtime: Handle,
+}
+
+impl Followers {
+    /// To be called in the Tokio runtime that their tasks are to run in.
+    pub fn new(checker: Checker<BackendKey>, neighbors: Arc<Neighbors>) -> Self {
+        Self {
+            checker,
+            neighbors,
+            runtime: Handle::current(),
+        }
+    }
+
+    /// Has the backends' next hops found.
+    pub(super) fn watch(&self, config: &Config) {
+        self.neighbors.watch(destinations(config));
+    }
+
+    /// Has the backends probed. Those that are probed already go on undisturbed.
+    pub(super) fn probe(&mut self, config: &Config, knowledge: &Knowledge) {
+        let _context = self.runtime.enter();
+        self.checker.reconcile(targets(config, knowledge));
+    }
+
+    /// The configured interfaces as the kernel describes them. Not to be called on the runtime's own threads.
+    pub(super) fn interfaces(&self, config: &Config) -> anyhow::Result<Vec<Interface>> {
+        let present = self.runtime.block_on(neighbors::interfaces())?;
+        present.named(&config.dataplane.interfaces)
+    }
+}
+
+/// The addresses whose next hops the data plane needs.
+pub(super) fn destinations(config: &Config) -> HashSet<IpAddr> {
+    backends(config).map(|(_, backend)| backend.address).collect()
+}

@@ -1,0 +1,150 @@
+//! What is known of the backends: their health, the ways to them, and which of them still have to prove themselves.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
+
+use balancer_common::abi::BackendFlags;
+
+use super::{BackendKey, desired::backends, standing::Circumstances};
+use crate::{
+    config::{Backend, Config, Service},
+    health::Health,
+    intent::Endpoint,
+    neighbors::{Unreachable, Way},
+    reconcile::State,
+};
+
+/// What is known of the backends.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Knowledge {
+    health: HashMap<BackendKey, Health>,
+    ways: HashMap<IpAddr, Result<Way, Unreachable>>,
+    /// Backends that joined services which others serve, and are not yet known to be reachable and healthy.
+    newcomers: HashSet<BackendKey>,
+}
+
+impl Knowledge {
+    /// What the data plane's records say of the backends' health, as an earlier daemon left it.
+    pub(super) fn remembered(config: &Config, state: &State) -> Self {
+        let known = state.index();
+        let mut knowledge = Self::default();
+        for (service, backend) in backends(config) {
+            let index = super::desired::backend_index(&known, service, backend);
+            if let Some(entry) = index.and_then(|index| state.backends.get(&index)) {
+                let health = if entry.record.flags.contains(BackendFlags::UP) {
+                    Health::Up
+                } else if entry.record.flags.contains(BackendFlags::DOWN) {
+                    Health::Down
+                } else {
+                    Health::Unknown
+                };
+                knowledge.health.insert(key(service, backend), health);
+            }
+        }
+        knowledge
+    }
+
+    /// The health of a backend. One that nobody checks is up.
+    pub(super) fn health(&self, service: &Service, backend: &Backend) -> Health {
+        if service.health.is_none() {
+            return Health::Up;
+        }
+        let health = self.health.get(&key(service, backend));
+        health.copied().unwrap_or(Health::Unknown)
+    }
+
+    /// Notes a verdict of the health check.
+    pub(super) fn set_health(&mut self, backend: BackendKey, health: Health) {
+        self.health.insert(backend, health);
+    }
+
+    /// The way of packets to an address, if it is known.
+    pub(super) fn way(&self, address: IpAddr) -> Option<&Result<Way, Unreachable>> {
+        self.ways.get(&address)
+    }
+
+    /// Notes the way to an address.
+    pub(super) fn set_way(&mut self, address: IpAddr, way: Result<Way, Unreachable>) {
+        self.ways.insert(address, way);
+    }
+
+    /// Whether a backend still has to prove itself.
+    pub(super) fn is_newcomer(&self, service: &Service, backend: &Backend) -> bool {
+        self.newcomers.contains(&key(service, backend))
+    }
+
+    /// What decides about each backend of a service.
+    pub(super) fn circumstances(&self, service: &Service) -> Vec<Circumstances> {
+        let backends = service.backends.iter();
+        backends
+            .map(|backend| Circumstances {
+                admin: backend.admin,
+                weight: backend.weight,
+                backup: backend.backup,
+                health: self.health(service, backend),
+                newcomer: self.is_newcomer(service, backend),
+            })
+            .collect()
+    }
+
+    /// Follows a change of the configuration: forgets what is gone, and takes backends that join a service with others
+    /// for newcomers.
+    pub(super) fn follow(&mut self, before: &Config, after: &Config) {
+        let mut health = HashMap::new();
+        let mut newcomers = HashSet::new();
+        for service in &after.services {
+            let earlier = before.services.iter().find(|earlier| earlier.name == service.name);
+            for backend in &service.backends {
+                let endpoint = Endpoint::from(backend);
+                let known = earlier.and_then(|earlier| {
+                    let mut backends = earlier.backends.iter();
+                    backends.find(|backend| Endpoint::from(*backend) == endpoint)
+                });
+                let joins = earlier.is_some_and(|earlier| !earlier.backends.is_empty());
+                match known {
+                    Some(known) => {
+                        let (old, new) = (key(service, known), key(service, backend));
+                        if let Some(known) = self.health.get(&old) {
+                            health.insert(new.clone(), *known);
+                        }
+                        if self.newcomers.contains(&old) {
+                            newcomers.insert(new);
+                        }
+                    }
+                    None if joins => {
+                        newcomers.insert(key(service, backend));
+                    }
+                    None => {}
+                }
+            }
+        }
+        let addresses: HashSet<IpAddr> = backends(after).map(|(_, backend)| backend.address).collect();
+        self.ways.retain(|address, _| addresses.contains(address));
+        self.health = health;
+        self.newcomers = newcomers;
+    }
+
+    /// Takes those that have become newcomers since `earlier` for proven.
+    pub(super) fn trust_newcomers_since(&mut self, earlier: &Self) {
+        self.newcomers.retain(|newcomer| earlier.newcomers.contains(newcomer));
+    }
+
+    /// Takes backends that have proved themselves for newcomers no longer.
+    pub(super) fn admit_newcomers(&mut self, config: &Config) {
+        if self.newcomers.is_empty() {
+            return;
+        }
+        for (service, backend) in backends(config) {
+            let reachable = matches!(self.way(backend.address), Some(Ok(_)));
+            if reachable && self.health(service, backend) != Health::Unknown {
+                self.newcomers.remove(&key(service, backend));
+            }
+        }
+    }
+}
+
+fn key(service: &Service, backend: &Backend) -> BackendKey {
+    (service.name.clone(), backend.name.clone())
+}

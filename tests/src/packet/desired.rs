@@ -1,0 +1,59 @@
+//! Services and backends for a data plane to hold.
+
+use std::net::{IpAddr, SocketAddr};
+
+use balancer::{
+    maglev::TableSize,
+    reconcile::{DesiredBackend, DesiredService},
+};
+use balancer_common::abi::{AffinityKind, BackendFlags, Forwarding, NextHop};
+
+use super::Interface;
+
+/// A service with a small table. No ports means every port.
+pub fn service(
+    name: &str,
+    vip: IpAddr,
+    protocol: u8,
+    ports: &[u16],
+    backends: impl IntoIterator<Item = DesiredBackend>,
+) -> DesiredService {
+    DesiredService {
+        name: name.to_owned(),
+        vip: vip.into(),
+        ports: ports.iter().map(|port| port.to_be_bytes()).collect(),
+        protocol,
+        affinity: AffinityKind::ClientIpPort,
+        forwarding: Forwarding::Nat,
+        table_size: TableSize::new(251).expect("251 is a prime"),
+        backends: backends.into_iter().collect(),
+    }
+}
+
+/// A backend that serves, on the backends' side, named by its address. Port 0 keeps the client's.
+pub fn backend(address: SocketAddr) -> DesiredBackend {
+    DesiredBackend {
+        name: address.to_string(),
+        address: address.ip().into(),
+        port: address.port().to_be_bytes(),
+        next_hop: next_hop(address.ip()),
+        tunnel_source: Interface::BACKENDS.address_of(address.ip()).into(),
+        mtu: 1_500,
+        weight: 100,
+        flags: BackendFlags::KEEPS_FLOWS,
+    }
+}
+
+/// The next hop of a backend with this address: each has a MAC of its own.
+pub fn next_hop(backend: IpAddr) -> NextHop {
+    let [.., third, last] = match backend {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    };
+    let family = if backend.is_ipv4() { 4 } else { 6 };
+    NextHop {
+        interface: Interface::BACKENDS.index,
+        destination: [2, 0, 0xbb, family, third, last],
+        source: Interface::BACKENDS.mac,
+    }
+}

@@ -1,0 +1,194 @@
+//! A balancer host that is handed packets.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use balancer::{
+    config::{self, XdpMode},
+    dataplane::{Dataplane, NeighborRequests},
+    reconcile::{Desired, DesiredService, diff},
+};
+use balancer_common::abi::{Explanation, Mac, NextHop};
+
+use super::{Ledger, Outcome};
+use crate::lab::{Namespace, PinDirectory};
+
+/// An interface of the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Interface {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: &'static str,
+    /// Its MAC.
+    pub mac: Mac,
+}
+
+impl Interface {
+    /// Clients are here: 10.1.0.0/24 and `fd00:1::/64`.
+    pub const CLIENTS: Self = Self::numbered(1, "eth0");
+    /// Backends are here: 10.2.0.0/24 and `fd00:2::/64`.
+    pub const BACKENDS: Self = Self::numbered(2, "eth1");
+    /// Another way out: 10.3.0.0/24 and `fd00:3::/64`.
+    pub const OTHER: Self = Self::numbered(3, "eth2");
+
+    const ALL: [Self; 3] = [Self::CLIENTS, Self::BACKENDS, Self::OTHER];
+
+    const fn numbered(number: u8, name: &'static str) -> Self {
+        Self {
+            index: number as u32 * 10,
+            name,
+            mac: [2, 0, 0, 0, number, 1],
+        }
+    }
+
+    /// Its address in the family of `peer`.
+    pub const fn address_of(self, peer: IpAddr) -> IpAddr {
+        let number = self.mac[4];
+        match peer {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(10, number, 0, 1)),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0xfd00, number as u16, 0, 0, 0, 0, 0, 1)),
+        }
+    }
+
+    /// What leads to a neighbour with this MAC on the interface.
+    pub const fn to(self, neighbor: Mac) -> NextHop {
+        NextHop {
+            interface: self.index,
+            destination: neighbor,
+            source: self.mac,
+        }
+    }
+}
+
+/// A host with three interfaces that forwards, and a data plane that is not attached to them: it gets the packets that it
+/// is given, in the order in which it is given them, and no others.
+pub struct Host<'a> {
+    namespace: &'a Namespace,
+    // Dropped in this order: what is pinned goes when nobody uses it any more.
+    dataplane: Dataplane,
+    _pins: PinDirectory,
+}
+
+impl Host<'_> {
+    /// Plays `scenario` on a new host.
+    pub fn run(scenario: impl FnOnce(&mut Host<'_>) + Send) {
+        Self::run_with_flows(65_536, scenario);
+    }
+
+    /// Plays `scenario` on a new host that can remember so many flows.
+    pub fn run_with_flows(max_flows: u32, scenario: impl FnOnce(&mut Host<'_>) + Send) {
+        let namespace = namespace();
+        namespace.enter(|| {
+            let pins = PinDirectory::new();
+            let config = config::Dataplane {
+                interfaces: Vec::new(),
+                xdp_mode: XdpMode::Auto,
+                pin_path: pins.path().to_owned(),
+                max_flows,
+                max_services: 1_023,
+                max_backends: 1_023,
+                tunnel_source: config::TunnelSource::default(),
+            };
+            let mut host = Host {
+                namespace: &namespace,
+                dataplane: Dataplane::open(&config).expect("the kernel takes the data plane"),
+                _pins: pins,
+            };
+            scenario(&mut host);
+        });
+    }
+
+    /// Makes the data plane hold these services and no others.
+    pub fn serve(&mut self, services: impl IntoIterator<Item = DesiredService>) {
+        let desired = Desired {
+            services: services.into_iter().collect(),
+        };
+        let operations =
+            diff(self.dataplane.state(), &desired, self.dataplane.limits()).expect("there is room for the services");
+        self.dataplane
+            .apply(operations)
+            .expect("the kernel takes the operations");
+    }
+
+    /// Hands the host a frame that came in by an interface.
+    pub fn receive(&mut self, ingress: Interface, frame: &[u8]) -> Outcome {
+        self.dataplane
+            .run(frame, ingress.index)
+            .expect("the kernel runs the program")
+            .into()
+    }
+
+    /// Where a packet would go.
+    pub fn explain(&mut self, client: SocketAddr, service: SocketAddr, protocol: u8) -> Explanation {
+        self.dataplane
+            .explain(client, service, protocol)
+            .expect("the data plane answers")
+    }
+
+    /// Does something and tells what was counted meanwhile.
+    pub fn count(&mut self, action: impl FnOnce(&mut Self)) -> Ledger {
+        let before = Ledger::read(&self.dataplane);
+        action(self);
+        Ledger::read(&self.dataplane).since(&before)
+    }
+
+    /// The data plane.
+    pub const fn dataplane(&mut self) -> &mut Dataplane {
+        &mut self.dataplane
+    }
+
+    /// What the program asks to have resolved. To be called in a Tokio runtime.
+    pub fn neighbor_requests(&mut self) -> NeighborRequests {
+        self.dataplane
+            .take_neighbor_requests()
+            .expect("nobody has taken the requests yet")
+    }
+
+    /// Index of a backend, which its service knows by this address.
+    pub fn backend_index(&self, service: &str, address: SocketAddr) -> u32 {
+        let known = self.dataplane.state().index();
+        let identity = (
+            known.services[service],
+            address.ip().into(),
+            address.port().to_be_bytes(),
+        );
+        known.backends[&identity]
+    }
+
+    /// Runs `ip` on the host.
+    pub fn ip(&self, arguments: &str) {
+        self.namespace.ip(arguments);
+    }
+
+    /// Sets a kernel parameter of the host.
+    pub fn sysctl(&self, name: &str, value: &str) {
+        self.namespace.sysctl(name, value);
+    }
+
+    /// Tells the host the MAC of a neighbour for good.
+    pub fn know_neighbor(&self, interface: Interface, address: IpAddr, mac: Mac) {
+        let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+        self.ip(&format!(
+            "neighbor replace {address} lladdr {mac} nud permanent dev {}",
+            interface.name
+        ));
+    }
+}
+
+fn namespace() -> Namespace {
+    let namespace = Namespace::new("packets");
+    namespace.sysctl("net.ipv4.ip_forward", "1");
+    namespace.sysctl("net.ipv6.conf.all.forwarding", "1");
+    for (number, Interface { index, name, mac }) in (1..).zip(Interface::ALL) {
+        let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+        // The other end of the cable is there to give the interface a carrier.
+        namespace.ip(&format!(
+            "link add {name} index {index} address {mac} type veth peer name peer{number}"
+        ));
+        namespace.ip(&format!("link set peer{number} up"));
+        namespace.ip(&format!("link set {name} up"));
+        namespace.ip(&format!("address add 10.{number}.0.1/24 dev {name}"));
+        namespace.ip(&format!("address add fd00:{number}::1/64 dev {name} nodad"));
+    }
+    namespace
+}

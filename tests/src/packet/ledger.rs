@@ -1,0 +1,113 @@
+//! What the data plane has counted.
+
+use std::collections::BTreeMap;
+
+use balancer::dataplane::Dataplane;
+use balancer_common::abi::Traffic;
+
+/// What was counted, without zeroes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ledger {
+    /// Traffic of services, by name.
+    pub services: BTreeMap<String, Traffic>,
+    /// Traffic of backends, by `SERVICE/BACKEND`.
+    pub backends: BTreeMap<String, Traffic>,
+    /// Drops, by label.
+    pub drops: BTreeMap<&'static str, u64>,
+    /// Remembered flows.
+    pub flows: u64,
+}
+
+/// The traffic of packets from clients.
+pub fn received(packets: u64, bytes: u64, new_flows: u64) -> Traffic {
+    Traffic {
+        packets,
+        bytes,
+        new_flows,
+        ..Traffic::default()
+    }
+}
+
+/// The traffic of replies.
+pub fn replied(reply_packets: u64, reply_bytes: u64) -> Traffic {
+    Traffic {
+        reply_packets,
+        reply_bytes,
+        ..Traffic::default()
+    }
+}
+
+impl Ledger {
+    /// What one service with one of its backends has counted.
+    pub fn of(service: &str, backend: &str, traffic: Traffic, flows: u64) -> Self {
+        Self {
+            services: BTreeMap::from([(service.to_owned(), traffic)]),
+            backends: BTreeMap::from([(format!("{service}/{backend}"), traffic)]),
+            drops: BTreeMap::new(),
+            flows,
+        }
+    }
+
+    /// One drop.
+    pub fn drop(label: &'static str) -> Self {
+        Self {
+            drops: BTreeMap::from([(label, 1)]),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn read(dataplane: &Dataplane) -> Self {
+        let state = dataplane.state();
+        let services = state.services.iter().map(|(&index, service)| {
+            let traffic = dataplane.service_traffic(index).expect("the index is in use");
+            (service.name.clone(), traffic)
+        });
+        let backends = state.backends.iter().map(|(&index, backend)| {
+            let traffic = dataplane.backend_traffic(index).expect("the index is in use");
+            let service = &state.services[&backend.record.service];
+            (format!("{}/{}", service.name, backend.name), traffic)
+        });
+        let drops = dataplane.drops().expect("every reason has a counter");
+        Self {
+            services: services.collect(),
+            backends: backends.collect(),
+            drops: drops
+                .into_iter()
+                .map(|(reason, count)| (reason.label(), count))
+                .collect(),
+            flows: dataplane.flow_counts().expect("the flow table can be read").total,
+        }
+    }
+
+    /// What was counted after `before`.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        Self {
+            services: grown(&self.services, &before.services),
+            backends: grown(&self.backends, &before.backends),
+            drops: self
+                .drops
+                .iter()
+                .map(|(label, count)| (*label, count - before.drops.get(label).unwrap_or(&0)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            flows: self.flows - before.flows,
+        }
+    }
+}
+
+fn grown(now: &BTreeMap<String, Traffic>, before: &BTreeMap<String, Traffic>) -> BTreeMap<String, Traffic> {
+    now.iter()
+        .map(|(name, traffic)| {
+            let before = before.get(name).copied().unwrap_or_default();
+            let grown = Traffic {
+                packets: traffic.packets - before.packets,
+                bytes: traffic.bytes - before.bytes,
+                new_flows: traffic.new_flows - before.new_flows,
+                reply_packets: traffic.reply_packets - before.reply_packets,
+                reply_bytes: traffic.reply_bytes - before.reply_bytes,
+            };
+            (name.clone(), grown)
+        })
+        .filter(|(_, traffic)| *traffic != Traffic::default())
+        .collect()
+}

@@ -1,0 +1,24 @@
+//! Packets made by hand, and a host whose data plane takes them.
+//!
+//! Packets are built and read by `etherparse`, those that go in and those that have to come out alike, so that the code
+//! under test never checks itself.
+
+mod builder;
+mod compare;
+mod desired;
+mod extension;
+mod host;
+mod inspect;
+mod ledger;
+mod mutate;
+mod tunnel;
+
+pub use builder::{Packet, Transport, address};
+pub use compare::{Action, Outcome};
+pub use desired::{backend, next_hop, service};
+pub use extension::Extension;
+pub use host::{Host, Interface};
+pub use inspect::{Reading, read};
+pub use ledger::{Ledger, received, replied};
+pub use mutate::Specimen;
+pub use tunnel::{Flow, Tunnel};

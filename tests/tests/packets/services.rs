@@ -1,0 +1,114 @@
+//! Which service a packet is for.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use balancer_common::abi::protocol::{TCP, UDP};
+use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, next_hop, read, service};
+
+use crate::cases::V4;
+
+fn destination(host: &mut Host<'_>, transport: Transport, service: SocketAddr) -> Option<SocketAddr> {
+    let packet = Packet::new(transport, SocketAddr::new(V4.client, 40_000), service);
+    let outcome = host.receive(Interface::CLIENTS, &packet.frame());
+    match outcome.action {
+        Action::Redirect => Some(read(&outcome.frame).destination),
+        Action::Pass => None,
+        action => panic!("{service}: {action:?}"),
+    }
+}
+
+#[test]
+fn a_service_on_the_port_goes_before_one_on_every_port() {
+    let [web, any, dns] = [1, 2, 3].map(|last| SocketAddr::from(([10, 2, 0, last], 8080)));
+    Host::run(|host| {
+        host.serve([
+            service("any", V4.vip, TCP, &[], [backend(any)]),
+            service("web", V4.vip, TCP, &[80, 443], [backend(web)]),
+            service("dns", V4.vip, UDP, &[53], [backend(dns)]),
+        ]);
+        for (transport, port, expected) in [
+            (Transport::syn(), 80, Some(web)),
+            (Transport::syn(), 443, Some(web)),
+            (Transport::syn(), 22, Some(any)),
+            (Transport::syn(), 53, Some(any)),
+            (Transport::syn(), 0, Some(any)),
+            (Transport::syn(), 65_535, Some(any)),
+            (Transport::Udp, 53, Some(dns)),
+            (Transport::Udp, 80, None),
+            (Transport::Udp, 0, None),
+        ] {
+            let target = destination(host, transport, SocketAddr::new(V4.vip, port));
+            assert_eq!(target, expected, "port {port}");
+        }
+        assert_eq!(
+            destination(host, Transport::syn(), SocketAddr::new(V4.other_vip, 80)),
+            None
+        );
+    });
+}
+
+#[test]
+fn each_of_many_services_is_found_and_no_other() {
+    const SERVICES: u16 = 500;
+    /// Two services to each VIP.
+    fn vip(number: u16) -> IpAddr {
+        let [high, low] = (number / 2).to_be_bytes();
+        Ipv4Addr::new(203, 0, high, low).into()
+    }
+    fn port(number: u16) -> u16 {
+        if number.is_multiple_of(2) { 80 } else { 443 }
+    }
+    fn target(number: u16) -> SocketAddr {
+        let [high, low] = number.to_be_bytes();
+        SocketAddr::from(([10, 2, high, low], 8080))
+    }
+    Host::run(|host| {
+        host.serve((0..SERVICES).map(|number| {
+            let backends = [backend(target(number))];
+            service(&number.to_string(), vip(number), TCP, &[port(number)], backends)
+        }));
+        for number in 0..SERVICES {
+            let packet = Packet::new(
+                Transport::syn(),
+                SocketAddr::new(V4.client, 40_000),
+                SocketAddr::new(vip(number), port(number)),
+            );
+            let target = target(number);
+            host.receive(Interface::CLIENTS, &packet.frame()).assert(
+                &format!("service {number}"),
+                Action::Redirect,
+                &packet.forwarded(next_hop(target.ip()), target).frame(),
+            );
+            for elsewhere in [
+                SocketAddr::new(vip(number), 22),
+                SocketAddr::new(vip(number + SERVICES), port(number)),
+            ] {
+                assert_eq!(destination(host, Transport::syn(), elsewhere), None, "{elsewhere}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_service_that_is_gone_leaves_its_packets_to_the_host() {
+    let (web, api) = (SocketAddr::new(V4.backend, 80), SocketAddr::new(V4.other_backend, 80));
+    Host::run(|host| {
+        let services = || {
+            [
+                service("web", V4.vip, TCP, &[80], [backend(web)]),
+                service("api", V4.other_vip, TCP, &[80], [backend(api)]),
+            ]
+        };
+        host.serve(services());
+        assert_eq!(
+            destination(host, Transport::syn(), SocketAddr::new(V4.vip, 80)),
+            Some(web)
+        );
+        host.serve(services().into_iter().skip(1));
+        assert_eq!(destination(host, Transport::syn(), SocketAddr::new(V4.vip, 80)), None);
+        assert_eq!(
+            destination(host, Transport::syn(), SocketAddr::new(V4.other_vip, 80)),
+            Some(api)
+        );
+    });
+}

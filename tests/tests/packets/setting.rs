@@ -1,0 +1,82 @@
+//! What many scenarios begin with.
+
+use std::net::SocketAddr;
+
+use balancer_common::abi::protocol::{TCP, UDP};
+use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, read, service};
+
+use crate::cases::{FAMILIES, Family};
+
+/// MAC of the client that is a neighbour.
+pub(crate) const CLIENT: [u8; 6] = [2, 0, 0, 0, 0xcc, 1];
+/// MAC of the gateway to the other clients.
+pub(crate) const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0xcc, 2];
+
+/// Serves TCP and UDP port 80 of the VIPs by port 8080 of one backend each.
+pub(crate) fn serve_all(host: &mut Host<'_>) {
+    host.serve(FAMILIES.into_iter().flat_map(|family| {
+        [TCP, UDP].map(|protocol| {
+            service(
+                name(family, protocol),
+                family.vip,
+                protocol,
+                &[80],
+                [backend(served_by(family))],
+            )
+        })
+    }));
+}
+
+/// The name that [`serve_all`] gives a service.
+pub(crate) fn name(family: Family, protocol: u8) -> &'static str {
+    match (family.vip.is_ipv4(), protocol) {
+        (true, TCP) => "tcp-v4",
+        (true, _) => "udp-v4",
+        (false, TCP) => "tcp-v6",
+        (false, _) => "udp-v6",
+    }
+}
+
+/// Where clients find the services of [`serve_all`].
+pub(crate) fn served_at(family: Family) -> SocketAddr {
+    SocketAddr::new(family.vip, 80)
+}
+
+/// The backend of the services of [`serve_all`].
+pub(crate) fn served_by(family: Family) -> SocketAddr {
+    SocketAddr::new(family.backend, 8080)
+}
+
+/// Gives the host its ways to clients.
+pub(crate) fn know_clients(host: &Host<'_>) {
+    for family in FAMILIES {
+        host.know_neighbor(Interface::CLIENTS, family.neighbor, CLIENT);
+        host.know_neighbor(Interface::CLIENTS, family.gateway, GATEWAY);
+        host.ip(&format!("route add default via {}", family.gateway));
+    }
+}
+
+/// Begins the flow of a client with a service of [`serve_all`], and returns a packet that the backend answers with.
+pub(crate) fn converse(host: &mut Host<'_>, family: Family, transport: Transport, client: SocketAddr) -> Packet {
+    let request = Packet::new(transport, client, served_at(family));
+    answered(host, &request, served_by(family))
+}
+
+/// Sends a client's packet, and returns one that the backend answers with.
+pub(crate) fn answered(host: &mut Host<'_>, request: &Packet, backend: SocketAddr) -> Packet {
+    let outcome = host.receive(Interface::CLIENTS, &request.frame());
+    assert_eq!(outcome.action, Action::Redirect, "{request:?}");
+    Packet {
+        destination: backend,
+        ..request.clone()
+    }
+    .answer()
+}
+
+/// Sends a client's packet, and returns which backend's address and port it then carries.
+#[track_caller]
+pub(crate) fn backend_of(host: &mut Host<'_>, request: &Packet) -> SocketAddr {
+    let outcome = host.receive(Interface::CLIENTS, &request.frame());
+    assert_eq!(outcome.action, Action::Redirect, "{request:?}");
+    read(&outcome.frame).destination
+}

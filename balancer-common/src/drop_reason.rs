@@ -65,6 +65,12 @@ drop_reasons! {
     Internal = 10, "internal";
     /// A packet in front of which the network driver leaves no room for the headers of a tunnel.
     NoHeadroom = 11, "no_headroom";
+    /// The flow or its client belongs to a backend that is down, and the service has such clients dropped.
+    BackendDown = 12, "backend_down";
+    /// The flow or its client belongs to a backend that is down, and the service has such clients refused.
+    Rejected = 13, "rejected";
+    /// The flow or its client belongs to a backend that is suspended; the daemon has been told to wake it.
+    Suspended = 14, "suspended";
 }
 
 #[cfg(test)]

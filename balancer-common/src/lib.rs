@@ -10,6 +10,7 @@
 )]
 
 pub mod abi;
+pub mod affinity;
 pub mod checksum;
 pub mod encapsulation;
 pub mod hash;

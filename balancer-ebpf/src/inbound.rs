@@ -2,18 +2,24 @@
 
 use balancer_common::{
     DropReason,
-    abi::{Flow, Reason},
+    abi::{Client, Flow, FlowKey, Owner},
+    affinity::Phase,
     packet::Headers,
 };
 
-use crate::{Verdict, forward, maps, packet::XdpPacket, select};
+use crate::{
+    Verdict, forward, maps,
+    packet::XdpPacket,
+    select::{self, Purpose, Selection},
+};
 
 /// Sends a packet for the service with index `service` to its backend.
 #[inline(always)]
 pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u32) -> Result<Verdict, DropReason> {
     let record = maps::service(service).ok_or(DropReason::Internal)?;
     let key = select::flow_key(service, headers);
-    let selection = select::select(record, &key).ok_or(DropReason::NoBackend)?;
+    let mut selection = Selection::NONE;
+    select::select(service, headers, Purpose::Forward, &mut selection)?;
     if headers.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
@@ -23,20 +29,38 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
     }
     forward::prepare(packet, headers, &key, record, backend)?;
 
-    let new_flow = selection.reason != Reason::Flow;
-    if new_flow {
-        maps::remember_flow(
-            &key,
-            Flow {
-                backend: selection.index,
-                incarnation: backend.incarnation,
-            },
-        );
-    }
-    count(headers, service, selection.index, new_flow);
+    remember(&key, headers, &selection, backend.incarnation);
+    count(headers, service, selection.index, selection.begins_flow);
     Ok(Verdict::Send {
         interface: backend.next_hop.interface,
     })
+}
+
+/// Notes where the flow and its client go, if they are to be remembered.
+#[inline(always)]
+fn remember(key: &FlowKey, headers: &Headers, selection: &Selection, incarnation: u32) {
+    let owner = Owner {
+        backend: selection.index,
+        incarnation,
+    };
+    let last_seen = maps::now();
+    if selection.note_flow {
+        let flow = Flow {
+            owner,
+            last_seen,
+            phase: Phase::first(headers.protocol, headers.tcp_flags),
+            _padding: [0; 3],
+        };
+        maps::remember_flow(key, &flow);
+    }
+    if selection.note_client {
+        let client = Client {
+            owner,
+            last_seen,
+            _padding: 0,
+        };
+        maps::remember_client(&selection.client, &client);
+    }
 }
 
 #[inline(always)]

@@ -6,6 +6,7 @@
 
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -39,7 +40,10 @@ use balancer_common::{
     packet::{Headers, Packet as _, Unparsed, parse},
 };
 
-use crate::packet::XdpPacket;
+use crate::{
+    packet::XdpPacket,
+    select::{Purpose, Selection},
+};
 
 /// The object is licensed as the rest of the project; the kernel needs a GPL-compatible word for it.
 #[unsafe(link_section = "license")]
@@ -58,11 +62,10 @@ enum Verdict {
 /// Balances the packets of the interface that it is attached to.
 #[xdp(frags)]
 fn balancer(context: XdpContext) -> u32 {
-    let packet = XdpPacket::new(&context);
-    let headers = match parse(&packet) {
-        Ok(headers) => headers,
-        Err(unparsed) => return act(&context, refuse_for_services(unparsed)),
-    };
+    let mut headers = Headers::EMPTY;
+    if let Err(unparsed) = parse_into(&context, &mut headers) {
+        return act(&context, refuse_for_services(unparsed));
+    }
     if let Some(service) = service::of_destination(&headers) {
         to_backend(context.ctx, &raw const headers, service)
     } else if let Some(backend) = service::backend_of_source(&headers) {
@@ -72,8 +75,46 @@ fn balancer(context: XdpContext) -> u32 {
     }
 }
 
-// The two ways through are functions of their own, with external linkage: the verifier then checks each once for all
-// headers there can be, instead of once for every path through the parser.
+// The parser, the selection and the two ways through are functions of their own, with external linkage: the verifier
+// then checks each once for all packets there can be, instead of once for every path through those before it, and their
+// frames share the stack.
+
+/// Parses the packet. The headers are written to where the caller has them, since the stack has no room for copies.
+#[inline(always)]
+fn parse_into(context: &XdpContext, headers: &mut Headers) -> Result<(), Unparsed> {
+    match parse_packet(context.ctx, &raw mut *headers) {
+        PARSED => Ok(()),
+        MALFORMED => Err(Unparsed::Malformed(headers.destination)),
+        FRAGMENT => Err(Unparsed::Fragment(headers.destination)),
+        _ => Err(Unparsed::Foreign),
+    }
+}
+
+const PARSED: u32 = 0;
+const FOREIGN: u32 = 1;
+const MALFORMED: u32 = 2;
+const FRAGMENT: u32 = 3;
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn parse_packet(context: *mut xdp_md, headers: *mut Headers) -> u32 {
+    let context = XdpContext::new(context);
+    // SAFETY: as in `to_backend`.
+    let Some(headers) = (unsafe { headers.as_mut() }) else {
+        return FOREIGN;
+    };
+    let (code, destination) = match parse(&XdpPacket::new(&context)) {
+        Ok(parsed) => {
+            *headers = parsed;
+            return PARSED;
+        }
+        Err(Unparsed::Malformed(destination)) => (MALFORMED, destination),
+        Err(Unparsed::Fragment(destination)) => (FRAGMENT, destination),
+        Err(Unparsed::Foreign) => return FOREIGN,
+    };
+    headers.destination = destination;
+    code
+}
 
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -141,7 +182,7 @@ fn refuse_for_services(unparsed: Unparsed) -> Result<Verdict, DropReason> {
 #[xdp]
 fn explain(context: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(&context);
-    let explanation = explanation(&packet);
+    let explanation = explanation(&context);
     match packet.view_mut::<[u8; Explanation::LEN]>(0) {
         Some(bytes) => {
             *bytes = explanation.to_bytes();
@@ -152,20 +193,27 @@ fn explain(context: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn explanation(packet: &XdpPacket<'_>) -> Explanation {
-    let mut explanation = Explanation::default();
-    let found = parse(packet).ok().and_then(|headers| {
-        let index = service::of_destination(&headers)?;
-        Some((headers, index, maps::service(index)?))
-    });
-    let Some((headers, index, service)) = found else {
+fn explanation(context: &XdpContext) -> Explanation {
+    let mut explanation = Explanation {
+        moment: maps::now(),
+        ..Explanation::default()
+    };
+    let mut headers = Headers::EMPTY;
+    if parse_into(context, &mut headers).is_err() {
+        return explanation;
+    }
+    let Some(index) = service::of_destination(&headers) else {
+        return explanation;
+    };
+    let Some(service) = maps::service(index) else {
         return explanation;
     };
     let key = select::flow_key(index, &headers);
     explanation.service = index;
-    explanation.slot = select::slot(service, &key);
+    explanation.slot = select::slot_of(service, &key);
     explanation.reason = Reason::NoBackend as u32;
-    if let Some(selection) = select::select(service, &key) {
+    let mut selection = Selection::NONE;
+    if select::select(index, &headers, Purpose::Explain, &mut selection).is_ok() {
         explanation.backend = selection.index;
         explanation.reason = selection.reason as u32;
     }

@@ -1,17 +1,22 @@
 //! Every map of the data plane, private to this module, behind functions that say what is asked of it.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     Global,
     bindings::BPF_NOEXIST,
-    btf_maps::{Array, ArrayOfMaps, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie},
+    helpers::bpf_jiffies64,
     macros::btf_map,
 };
 use balancer_common::{
     DropReason,
     abi::{
-        Backend, Endpoint, EndpointKey, Flow, FlowKey, LARGE_TABLE, MEDIUM_TABLE, NeighborRequest, ROUTE_CACHE,
-        ReverseFlow, ReverseKey, Route, SMALL_TABLE, Service, TableClass, Traffic,
+        Address, Backend, Client, ClientKey, Endpoint, EndpointKey, Flow, FlowKey, LARGE_TABLE, MEDIUM_TABLE,
+        NeighborRequest, Owner, Pin, PinPrefix, ROUTE_CACHE, ReverseFlow, ReverseKey, Route, SMALL_TABLE, Service,
+        Slot, TableClass, Tick, Traffic, WakeRequest,
     },
+    affinity::Lifetimes,
     perfect_hash::{self, Geometry},
 };
 
@@ -36,9 +41,23 @@ static MEDIUM_TABLES: ArrayOfMaps<Array<[u32; MEDIUM_TABLE], 1>, 4_096> = ArrayO
 #[btf_map]
 static LARGE_TABLES: ArrayOfMaps<Array<[u32; LARGE_TABLE], 1>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
+static SMALL_PREVIOUS: ArrayOfMaps<Array<[u32; SMALL_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+#[btf_map]
+static MEDIUM_PREVIOUS: ArrayOfMaps<Array<[u32; MEDIUM_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+#[btf_map]
+static LARGE_PREVIOUS: ArrayOfMaps<Array<[u32; LARGE_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+#[btf_map]
 static FLOWS: LruHashMap<FlowKey, Flow, 1_048_576> = LruHashMap::new();
 #[btf_map]
 static REVERSE_FLOWS: LruHashMap<ReverseKey, ReverseFlow, 1_048_576> = LruHashMap::new();
+#[btf_map]
+static CLIENTS: LruHashMap<ClientKey, Client, 262_144> = LruHashMap::new();
+#[btf_map]
+static PINS: LpmTrie<PinPrefix, Pin, 65_536> = LpmTrie::new();
+#[btf_map]
+static WOKEN: Array<Tick, 16_384> = Array::new();
+#[btf_map]
+static WAKE_REQUESTS: RingBuf<WakeRequest, 4_096> = RingBuf::new();
 #[btf_map]
 static FLOWS_ADDED: PerCpuArray<u64, 1> = PerCpuArray::new();
 #[btf_map]
@@ -50,10 +69,36 @@ static ROUTE_EPOCH: Array<u32, 1> = Array::new();
 #[btf_map]
 static NEIGHBOR_REQUESTS: RingBuf<NeighborRequest, 4_096> = RingBuf::new();
 
+// The loader sets these too. None may begin as a value that the program has a reference to somewhere, such as zero: the
+// linker takes equal constants for one, and what the loader sets would change both.
+
 #[unsafe(no_mangle)]
 static ENDPOINT_BUCKET_BITS: Global<u32> = Global::new(14);
 #[unsafe(no_mangle)]
 static ENDPOINT_ENTRY_BITS: Global<u32> = Global::new(16);
+#[unsafe(no_mangle)]
+static OPENING_LIFETIME: Global<u32> = Global::new(u32::MAX);
+#[unsafe(no_mangle)]
+static HALF_CLOSED_LIFETIME: Global<u32> = Global::new(u32::MAX);
+#[unsafe(no_mangle)]
+static CLOSED_LIFETIME: Global<u32> = Global::new(u32::MAX);
+
+/// This moment.
+#[inline(always)]
+pub(crate) fn now() -> Tick {
+    // SAFETY: the helper takes nothing and changes nothing.
+    Tick::from_jiffies(unsafe { bpf_jiffies64() })
+}
+
+/// How long flows are remembered that are not in use.
+#[inline(always)]
+pub(crate) fn lifetimes() -> Lifetimes {
+    Lifetimes {
+        opening: OPENING_LIFETIME.load(),
+        half_closed: HALF_CLOSED_LIFETIME.load(),
+        closed: CLOSED_LIFETIME.load(),
+    }
+}
 
 /// The service or backend index that `key` stands for.
 #[inline(always)]
@@ -82,36 +127,98 @@ pub(crate) fn backend(index: u32) -> Option<&'static Backend> {
     BACKENDS.get(index)
 }
 
-/// What the service's Maglev table holds in `slot`: a backend index.
+/// Keeps the compiler from checking what a slot's number was computed from in its place, which tells the verifier nothing.
 #[inline(always)]
-pub(crate) fn slot(service: u32, class: TableClass, slot: u32) -> Option<u32> {
-    let slot = slot as usize;
-    match class {
-        TableClass::Small => SMALL_TABLES.get_value(service, &0)?.get(slot).copied(),
-        TableClass::Medium => MEDIUM_TABLES.get_value(service, &0)?.get(slot).copied(),
-        TableClass::Large => LARGE_TABLES.get_value(service, &0)?.get(slot).copied(),
+fn opaque(slot: u32) -> usize {
+    let mut slot = u64::from(slot);
+    // SAFETY: the instruction copies a register to itself.
+    unsafe {
+        asm!("{slot} = {slot}", slot = inout(reg) slot, options(pure, nomem, nostack, preserves_flags));
     }
+    slot as usize
+}
+
+/// What the service's Maglev table holds in `slot`.
+#[inline(always)]
+pub(crate) fn slot(service: u32, class: TableClass, slot: u32) -> Option<Slot> {
+    let slot = opaque(slot);
+    let bits = match class {
+        TableClass::Small => SMALL_TABLES.get_value(service, &0)?.get(slot),
+        TableClass::Medium => MEDIUM_TABLES.get_value(service, &0)?.get(slot),
+        TableClass::Large => LARGE_TABLES.get_value(service, &0)?.get(slot),
+    };
+    bits.copied().map(Slot::from_bits)
+}
+
+/// The oldest backend that flows on a slot that has changed hands may belong to without being remembered.
+#[inline(always)]
+pub(crate) fn previous_slot(service: u32, class: TableClass, slot: u32) -> Option<Slot> {
+    let slot = opaque(slot);
+    let bits = match class {
+        TableClass::Small => SMALL_PREVIOUS.get_value(service, &0)?.get(slot),
+        TableClass::Medium => MEDIUM_PREVIOUS.get_value(service, &0)?.get(slot),
+        TableClass::Large => LARGE_PREVIOUS.get_value(service, &0)?.get(slot),
+    };
+    bits.copied().map(Slot::from_bits)
 }
 
 /// Where a flow goes, if it is remembered.
 #[inline(always)]
-pub(crate) fn flow(key: &FlowKey) -> Option<Flow> {
-    // SAFETY: the record is copied out at once; a concurrent writer may tear it, but a flow's record is eight bytes that
-    // the kernel copies as one word.
-    unsafe { FLOWS.get(key) }.copied()
+pub(crate) fn flow(key: &FlowKey) -> Option<&'static mut Flow> {
+    // SAFETY: the kernel keeps the memory of an entry for the whole run of the program, even if another CPU removes it.
+    // Another CPU may write it meanwhile, whole words at a time, and any of the values is as good as another.
+    FLOWS.get_ptr_mut(key).map(|flow| unsafe { &mut *flow })
 }
 
 /// Remembers where a flow goes. A table that cannot take it costs the flow its memory, not its packets.
 #[inline(always)]
-pub(crate) fn remember_flow(key: &FlowKey, flow: Flow) {
+pub(crate) fn remember_flow(key: &FlowKey, flow: &Flow) {
     if FLOWS.insert(key, flow, u64::from(BPF_NOEXIST)).is_ok() {
         if let Some(added) = FLOWS_ADDED.get_ptr_mut(0) {
             // SAFETY: as in `service_traffic`.
             unsafe { *added += 1 };
         }
     } else {
-        // The flow is known, but its backend may not serve it any more.
+        // The flow is known, but its backend may not serve it any more, or it is over.
         let _full: Result<(), i32> = FLOWS.insert(key, flow, 0);
+    }
+}
+
+/// Where a client's new flows go, if it is remembered.
+#[inline(always)]
+pub(crate) fn client(key: &ClientKey) -> Option<&'static mut Client> {
+    // SAFETY: as in `flow`.
+    CLIENTS.get_ptr_mut(key).map(|client| unsafe { &mut *client })
+}
+
+/// Remembers where a client's new flows go.
+#[inline(always)]
+pub(crate) fn remember_client(key: &ClientKey, client: &Client) {
+    let _full: Result<(), i32> = CLIENTS.insert(key, client, 0);
+}
+
+/// What a client of a service is pinned to: the pin with the longest prefix.
+#[inline(always)]
+pub(crate) fn pin(service: u32, client: Address) -> Option<&'static Pin> {
+    PINS.get(&lpm_trie::Key::new(PinPrefix::BITS, PinPrefix::new(service, client)))
+}
+
+/// Tells the daemon that a packet has come for a suspended backend, once for every unit of the clock.
+#[inline(always)]
+pub(crate) fn request_wake(owner: Owner) {
+    let Some(woken) = WOKEN.get_ptr_mut(owner.backend) else {
+        return;
+    };
+    let now = now();
+    // SAFETY: any CPU may write the word at any time; at worst the daemon is told twice.
+    if unsafe { *woken } != now {
+        // SAFETY: as above.
+        unsafe { *woken = now };
+        let request = WakeRequest {
+            backend: owner.backend,
+            incarnation: owner.incarnation,
+        };
+        let _full: Result<(), i32> = WAKE_REQUESTS.output(request, 0);
     }
 }
 

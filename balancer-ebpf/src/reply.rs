@@ -2,7 +2,8 @@
 
 use balancer_common::{
     DropReason,
-    abi::{ANY_PORT, Backend, BackendFlags, FlowKey, Port, ReverseKey},
+    abi::{ANY_PORT, Backend, BackendFlags, FlowKey, Port, ReverseKey, Tracking},
+    affinity::Sender,
     packet::Headers,
     rewrite::{self, End},
 };
@@ -14,7 +15,7 @@ use crate::{Verdict, maps, packet::XdpPacket, route};
 #[inline(always)]
 pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, index: u32) -> Result<Verdict, DropReason> {
     let backend = maps::backend(index).ok_or(DropReason::Internal)?;
-    let Some(flow) = flow_of(headers, backend) else {
+    let Some(flow) = flow_of(headers, index, backend) else {
         return Ok(Verdict::Pass);
     };
     let service = maps::service(flow.service).ok_or(DropReason::Internal)?;
@@ -38,7 +39,7 @@ struct RepliedFlow {
 }
 
 #[inline(always)]
-fn flow_of(headers: &Headers, backend: &Backend) -> Option<RepliedFlow> {
+fn flow_of(headers: &Headers, index: u32, backend: &Backend) -> Option<RepliedFlow> {
     // A flow from before its backend's endpoint came to be shared has no record of its way back: it belongs to the
     // backend that had the endpoint first, and that is the one in the endpoint table.
     let shared = if backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
@@ -51,19 +52,35 @@ fn flow_of(headers: &Headers, backend: &Backend) -> Option<RepliedFlow> {
         None if backend.reply_port == ANY_PORT => (backend.service, headers.ports.source),
         None => (backend.service, backend.reply_port),
     };
-    let flow = maps::flow(&FlowKey {
+    let key = FlowKey {
         client: headers.destination,
         service,
         client_port: headers.ports.destination,
         service_port,
-    })?;
+    };
+    let Some(flow) = maps::flow(&key) else {
+        // Where flows need not be remembered, whatever comes from a backend's endpoint is taken for a reply.
+        let tracked = maps::service(service)?.tracking() == Tracking::Full;
+        return (!tracked).then_some(RepliedFlow {
+            service,
+            service_port,
+            backend: index,
+        });
+    };
     // The flow may be another backend's by now.
-    let owner = maps::backend(flow.backend)?;
+    let owner = maps::backend(flow.owner.backend)?;
     let own = owner.address == headers.source && (owner.port == ANY_PORT || owner.port == headers.ports.source);
-    own.then_some(RepliedFlow {
+    if !own {
+        return None;
+    }
+    let phase = flow.phase.after(Sender::Backend, headers.tcp_flags);
+    if flow.phase != phase {
+        flow.phase = phase;
+    }
+    Some(RepliedFlow {
         service,
         service_port,
-        backend: flow.backend,
+        backend: flow.owner.backend,
     })
 }
 

@@ -1,20 +1,47 @@
 //! Which backend a packet goes to.
+//!
+//! A remembered flow keeps its backend; a new flow goes where its client is remembered to be, if the service's affinity
+//! is the client's, or where its client is pinned; else where the Maglev table says.
 
 use balancer_common::{
-    abi::{ANY_PORT, AffinityKind, BackendFlags, FlowKey, Reason, Service},
-    hash,
+    DropReason,
+    abi::{
+        Address, AffinityKind, Backend, ClientKey, FlowKey, Owner, Reason, Service, Slot, Tick, Tracking, WhenDown,
+        protocol,
+    },
+    affinity::{self, Identity, Memory, Sender, Standing, tcp},
     packet::Headers,
 };
 
 use crate::maps;
 
-/// A backend's index and why it was chosen.
-///
-/// Not the backend's record: the compiler takes a pointer that travels in an `Option` of a larger structure apart, which
-/// the verifier refuses. Reading the record again costs a few inlined instructions.
+/// A backend, why it was chosen and what is to be remembered of that.
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct Selection {
+    /// The client as it is to be remembered.
+    pub(crate) client: ClientKey,
+    /// The backend's index.
+    ///
+    /// Not its record: the compiler takes a pointer that travels in an `Option` of a larger structure apart, which the
+    /// verifier refuses. Reading the record again costs a few inlined instructions.
     pub(crate) index: u32,
     pub(crate) reason: Reason,
+    /// Whether the packet begins a flow, as far as can be told.
+    pub(crate) begins_flow: bool,
+    /// Whether the flow is to be remembered.
+    pub(crate) note_flow: bool,
+    /// Whether [`client`](Self::client) is to be remembered.
+    pub(crate) note_client: bool,
+}
+
+/// Whether a selection leaves traces in what is remembered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// For a packet that is forwarded.
+    Forward,
+    /// For an explanation.
+    Explain,
 }
 
 /// What the flow of a packet to `service` is remembered by.
@@ -28,33 +55,260 @@ pub(crate) fn flow_key(service: u32, headers: &Headers) -> FlowKey {
     }
 }
 
-/// The slot of the service's Maglev table that the client falls on.
 #[inline(always)]
-pub(crate) fn slot(service: &Service, key: &FlowKey) -> u32 {
-    let port = match service.affinity() {
-        AffinityKind::ClientIpPort => key.client_port,
-        AffinityKind::ClientIp => ANY_PORT,
+fn identity(service: &Service, key: &FlowKey) -> Identity {
+    let pin = if service.has_pins() {
+        maps::pin(key.service, key.client)
+    } else {
+        None
     };
-    hash::scale(hash::client(key.client, port), service.table_size)
+    Identity::new(service, key, pin)
 }
 
-/// The flow's remembered backend if it still may serve, else the one that the table names. Changes nothing.
+/// The slot of the service's Maglev table that the client of a flow falls on.
 #[inline(always)]
-pub(crate) fn select(service: &Service, key: &FlowKey) -> Option<Selection> {
-    if let Some(flow) = maps::flow(key)
-        && let Some(backend) = maps::backend(flow.backend)
-        && backend.incarnation == flow.incarnation
-        && backend.flags.contains(BackendFlags::KEEPS_FLOWS)
-    {
-        return Some(Selection {
-            index: flow.backend,
-            reason: Reason::Flow,
-        });
+pub(crate) fn slot_of(service: &Service, key: &FlowKey) -> u32 {
+    identity(service, key).slot(service)
+}
+
+impl Selection {
+    /// No selection yet.
+    pub(crate) const NONE: Self = Self {
+        client: ClientKey {
+            client: Address::UNSPECIFIED,
+            pinned: 0,
+            service: 0,
+        },
+        index: 0,
+        reason: Reason::NoBackend,
+        begins_flow: false,
+        note_flow: false,
+        note_client: false,
+    };
+}
+
+/// Selects the backend of a packet to the service with index `service`. The selection is written to where the caller has
+/// it, since the stack has no room for copies.
+///
+/// # Errors
+///
+/// Why no backend gets the packet.
+#[inline(always)]
+pub(crate) fn select(
+    service: u32,
+    headers: &Headers,
+    purpose: Purpose,
+    selection: &mut Selection,
+) -> Result<(), DropReason> {
+    let refusal = select_backend(
+        service,
+        &raw const *headers,
+        purpose == Purpose::Explain,
+        &raw mut *selection,
+    );
+    match refusal.checked_sub(1) {
+        None => Ok(()),
+        Some(reason) => Err(DropReason::from_number(reason).unwrap_or(DropReason::Internal)),
     }
-    // Index 0, which fills the table of a service without backends, is none.
-    let index = maps::slot(key.service, service.table_class(), slot(service, key))?;
-    (index != 0).then_some(Selection {
-        index,
-        reason: Reason::Maglev,
-    })
+}
+
+/// [`select`] as a function of its own with external linkage, which the verifier checks once for all packets. Returns zero
+/// for a packet whose backend is selected, else the reason for the drop, counted from one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn select_backend(index: u32, headers: *const Headers, explain: bool, selection: *mut Selection) -> u32 {
+    // SAFETY: the caller passes references, and the verifier knows the size of what they point to.
+    let (Some(headers), Some(selection)) = (unsafe { headers.as_ref() }, unsafe { selection.as_mut() }) else {
+        return DropReason::Internal as u32 + 1;
+    };
+    let Some(service) = maps::service(index) else {
+        return DropReason::Internal as u32 + 1;
+    };
+    let purpose = if explain { Purpose::Explain } else { Purpose::Forward };
+    match choose(service, &flow_key(index, headers), headers, purpose, selection) {
+        Ok(()) => 0,
+        Err(reason) => reason as u32 + 1,
+    }
+}
+
+#[inline(always)]
+fn choose(
+    service: &Service,
+    key: &FlowKey,
+    headers: &Headers,
+    purpose: Purpose,
+    selection: &mut Selection,
+) -> Result<(), DropReason> {
+    let now = maps::now();
+    let tracking = service.tracking();
+    selection.reason = Reason::Flow;
+    let begins_connection = headers.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
+    let mut refreshed = false;
+    if tracking == Tracking::Full {
+        selection.index = of_flow(service, key, headers, now, purpose, &mut refreshed)?;
+        if selection.index != 0 && !(refreshed && remembers_clients(service)) {
+            return Ok(());
+        }
+        selection.note_flow = selection.index == 0;
+    }
+
+    let identity = identity(service, key);
+    if selection.index != 0 {
+        keep_client(service, &identity, now);
+        return Ok(());
+    }
+    selection.client = identity.client;
+    let number = identity.slot(service);
+    let slot = maps::slot(key.service, service.table_class(), number).unwrap_or_default();
+    let moving = tracking == Tracking::Changes && headers.protocol == protocol::TCP && slot.has_changed();
+    if moving {
+        selection.index = of_flow(service, key, headers, now, purpose, &mut refreshed)?;
+        if selection.index != 0 {
+            if refreshed {
+                keep_client(service, &identity, now);
+            }
+            return Ok(());
+        }
+        selection.note_flow = true;
+        if !begins_connection {
+            selection.index = previous_owner(service, key.service, number);
+            if selection.index != 0 {
+                return Ok(());
+            }
+        }
+    }
+    selection.begins_flow = tracking == Tracking::Full || begins_connection;
+    of_client(service, &identity, slot, now, purpose, selection)
+}
+
+/// The backend of a new flow, from what its client is remembered or pinned to, or from the table.
+#[inline(always)]
+fn of_client(
+    service: &Service,
+    identity: &Identity,
+    slot: Slot,
+    now: Tick,
+    purpose: Purpose,
+    selection: &mut Selection,
+) -> Result<(), DropReason> {
+    if identity.backend != 0
+        && let Some(backend) = maps::backend(identity.backend)
+        && affinity::standing(Memory::Client, backend.flags, WhenDown::Reassign) == Standing::Serves
+    {
+        selection.index = identity.backend;
+        selection.reason = Reason::Pin;
+        return Ok(());
+    }
+    if identity.sticky && service.tracking() != Tracking::None {
+        if let Some(client) = maps::client(&identity.client)
+            && affinity::is_remembered(now, client.last_seen, service.timeout)
+        {
+            let index = standing_of(client.owner, Memory::Client, service)?;
+            if index != 0 {
+                if purpose == Purpose::Forward && client.last_seen != now {
+                    client.last_seen = now;
+                }
+                selection.index = index;
+                selection.reason = Reason::Affinity;
+                return Ok(());
+            }
+        }
+        selection.note_client = true;
+    }
+    if slot.backend() == 0 {
+        return Err(DropReason::NoBackend);
+    }
+    selection.index = slot.backend();
+    selection.reason = if identity.client.pinned == 0 {
+        Reason::Maglev
+    } else {
+        Reason::Pin
+    };
+    Ok(())
+}
+
+/// The backend that the flow is remembered to have, if it still may have it; else 0. Now and then a packet refreshes the
+/// memory of its flow, and then that of its client is to be refreshed too.
+#[inline(always)]
+fn of_flow(
+    service: &Service,
+    key: &FlowKey,
+    headers: &Headers,
+    now: Tick,
+    purpose: Purpose,
+    refreshed: &mut bool,
+) -> Result<u32, DropReason> {
+    let Some(flow) = maps::flow(key) else {
+        return Ok(0);
+    };
+    let lifetime = maps::lifetimes().of(flow.phase, service.timeout);
+    if !affinity::is_remembered(now, flow.last_seen, lifetime) {
+        return Ok(0);
+    }
+    let index = standing_of(flow.owner, Memory::Flow, service)?;
+    if index != 0 && purpose == Purpose::Forward {
+        let phase = flow.phase.after(Sender::Client, headers.tcp_flags);
+        if flow.phase != phase {
+            flow.phase = phase;
+        }
+        if flow.last_seen != now {
+            flow.last_seen = now;
+            *refreshed = true;
+        }
+    }
+    Ok(index)
+}
+
+/// Whether the service has clients that are remembered beside their flows.
+#[inline(always)]
+fn remembers_clients(service: &Service) -> bool {
+    service.affinity() == AffinityKind::ClientIp || service.has_pins()
+}
+
+/// Keeps the client of a flow in use remembered.
+#[inline(always)]
+fn keep_client(service: &Service, identity: &Identity, now: Tick) {
+    if identity.sticky
+        && let Some(client) = maps::client(&identity.client)
+        && affinity::is_remembered(now, client.last_seen, service.timeout)
+    {
+        client.last_seen = now;
+    }
+}
+
+/// The index of a remembered backend that serves, or 0 if another is to be chosen.
+#[inline(always)]
+fn standing_of(owner: Owner, memory: Memory, service: &Service) -> Result<u32, DropReason> {
+    let Some(backend) = maps::backend(owner.backend) else {
+        return Ok(0);
+    };
+    if backend.incarnation != owner.incarnation {
+        return Ok(0);
+    }
+    match affinity::standing(memory, backend.flags, service.when_down()) {
+        Standing::Serves => Ok(owner.backend),
+        Standing::Gone => Ok(0),
+        Standing::Reject => Err(DropReason::Rejected),
+        Standing::Drop => Err(DropReason::BackendDown),
+        Standing::Wake => {
+            maps::request_wake(owner);
+            Err(DropReason::Suspended)
+        }
+    }
+}
+
+/// The backend that had the slot before it changed hands, if it still serves its flows; else 0. A flow that is not
+/// remembered and does not begin has been there since before.
+#[inline(always)]
+fn previous_owner(service: &Service, index: u32, slot: u32) -> u32 {
+    let previous = maps::previous_slot(index, service.table_class(), slot).unwrap_or_default();
+    match maps::backend(previous.backend()) {
+        Some(backend) if serves_flows(backend) => previous.backend(),
+        _ => 0,
+    }
+}
+
+#[inline(always)]
+fn serves_flows(backend: &Backend) -> bool {
+    affinity::standing(Memory::Flow, backend.flags, WhenDown::Reassign) == Standing::Serves
 }

@@ -14,7 +14,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -25,7 +25,7 @@ use crate::{
         server::Server,
     },
     controller::{BackendKey, Controller, End, Followers, Handle, Input},
-    dataplane::{self, Dataplane, NeighborRequests},
+    dataplane::{self, Dataplane, NeighborRequests, WakeRequests},
     health::{self, Checker, Verdicts},
     intent::{Intent, Store},
     metrics::{self, DaemonMetrics},
@@ -37,6 +37,9 @@ const NEXT_HOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the end waits for the answers to clients of the control socket.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often flows and clients that are over are forgotten. Until then they only take up room.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Inputs of the controller that may wait.
 const INPUTS: usize = 1_024;
@@ -105,7 +108,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
         dataplane,
         followers,
         Arc::clone(&own_metrics),
-    );
+    )?;
     await_next_hops(&mut controller, &mut neighbor_inbox).await;
     controller.reconcile()?;
     controller.dataplane().attach(&interfaces, config.dataplane.xdp_mode)?;
@@ -113,6 +116,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
         tracing::info!(interface = attachment.interface, mode = ?attachment.mode, "attached");
     }
     let neighbor_requests = controller.dataplane().take_neighbor_requests()?;
+    let wake_requests = controller.dataplane().take_wake_requests()?;
     let packet_log = controller.dataplane().take_packet_log()?;
 
     let (handle, alarms) = (Handle::new(inputs.clone()), inputs.clone());
@@ -125,6 +129,8 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
         tokio::spawn(forward_verdicts(verdicts, inputs.clone())),
         tokio::spawn(forward_neighbor_events(neighbor_inbox, inputs)),
         tokio::spawn(forward_neighbor_requests(neighbor_requests, neighbors)),
+        tokio::spawn(forward_wake_requests(wake_requests, alarms.clone())),
+        tokio::spawn(sweep_now_and_then(alarms.clone())),
         tokio::spawn(packet_log.run()),
         tokio::spawn(clock.run(alarms)),
     ];
@@ -259,6 +265,30 @@ async fn forward_neighbor_requests(mut requests: NeighborRequests, neighbors: Ar
         match requests.recv().await {
             Ok(request) => neighbors.request(request.interface, request.address.into()),
             Err(error) => return tracing::error!("neighbours that replies need are not resolved any more: {error}"),
+        }
+    }
+}
+
+async fn forward_wake_requests(mut requests: WakeRequests, inputs: mpsc::Sender<Input>) {
+    loop {
+        match requests.recv().await {
+            Ok(request) => {
+                if inputs.send(Input::Wake(request)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => return tracing::error!("suspended backends are not woken any more: {error}"),
+        }
+    }
+}
+
+async fn sweep_now_and_then(inputs: mpsc::Sender<Input>) {
+    let mut sweeps = interval(SWEEP_INTERVAL);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        sweeps.tick().await;
+        if inputs.send(Input::Sweep).await.is_err() {
+            return;
         }
     }
 }

@@ -69,6 +69,26 @@ impl Address {
         [a, b, c, d]
     }
 
+    /// The address with every bit cleared that is not set in `mask`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn masked(self, mask: Self) -> Self {
+        let ([first, second], [first_mask, second_mask]) = (self.words, mask.words);
+        Self {
+            words: [first & first_mask, second & second_mask],
+        }
+    }
+
+    /// The mask of the first `bits` bits, at most 128.
+    pub const fn mask(bits: u32) -> Self {
+        let ones = match 128_u32.checked_sub(bits) {
+            Some(128) => 0,
+            Some(rest) => u128::MAX << rest,
+            None => u128::MAX,
+        };
+        Self::v6(ones.to_be_bytes())
+    }
+
     /// The two words of eight bytes each, for hashing and checksums.
     #[inline(always)]
     pub const fn words(self) -> [u64; 2] {
@@ -166,5 +186,20 @@ mod tests {
         ];
         let addresses = texts.map(|text| Address::from(text.parse::<IpAddr>().unwrap()));
         assert!(addresses.is_sorted_by(|one, next| one < next), "{addresses:?}");
+    }
+
+    #[test]
+    fn a_mask_keeps_the_first_bits() {
+        let address = Address::v4([10, 1, 2, 255]);
+        for (bits, masked) in [
+            (128, [10, 1, 2, 255]),
+            (127, [10, 1, 2, 254]),
+            (112, [10, 1, 0, 0]),
+            (96, [0; 4]),
+        ] {
+            assert_eq!(address.masked(Address::mask(bits)), Address::v4(masked), "{bits} bits");
+        }
+        assert_eq!(address.masked(Address::mask(0)), Address::UNSPECIFIED);
+        assert_eq!(Address::mask(200), Address::mask(128));
     }
 }

@@ -45,6 +45,13 @@ impl BackendFlags {
     pub const UP: Self = Self(4);
     /// Its health check says that it is down. Kept here for the daemon, which may be restarted.
     pub const DOWN: Self = Self(8);
+    /// New flows of clients that the backend already has go to it.
+    pub const KEEPS_CLIENTS: Self = Self(16);
+    /// It sleeps: packets for it wake it and are dropped meanwhile.
+    pub const SUSPENDED: Self = Self(32);
+    /// While it is down, what becomes of its flows and clients is for the service to decide
+    /// ([`WhenDown`](super::WhenDown)).
+    pub const EXPECTED: Self = Self(64);
 
     /// These flags and those.
     #[must_use]

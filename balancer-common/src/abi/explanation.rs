@@ -1,6 +1,6 @@
 //! The data plane's own answer to where a packet would go.
 
-use super::record;
+use super::{Tick, record};
 
 /// Why a packet goes where it goes.
 #[repr(u32)]
@@ -14,6 +14,10 @@ pub enum Reason {
     Maglev = 2,
     /// No backend may take the packet.
     NoBackend = 3,
+    /// The flow is new, and its client is remembered.
+    Affinity = 4,
+    /// The flow is new, and its client is pinned.
+    Pin = 5,
 }
 
 impl Reason {
@@ -24,6 +28,8 @@ impl Reason {
             1 => Some(Self::Flow),
             2 => Some(Self::Maglev),
             3 => Some(Self::NoBackend),
+            4 => Some(Self::Affinity),
+            5 => Some(Self::Pin),
             _ => None,
         }
     }
@@ -41,15 +47,18 @@ pub struct Explanation {
     pub backend: u32,
     /// The slot of the Maglev table that the client's hash falls on.
     pub slot: u32,
+    /// When the explanation was given.
+    pub moment: Tick,
 }
 record!(
     Explanation {
         reason,
         service,
         backend,
-        slot
+        slot,
+        moment
     },
-    16
+    20
 );
 
 impl Explanation {
@@ -60,7 +69,7 @@ impl Explanation {
     #[inline(always)]
     pub fn to_bytes(self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
-        let words = [self.reason, self.service, self.backend, self.slot];
+        let words = [self.reason, self.service, self.backend, self.slot, self.moment.bits()];
         let (chunks, _) = bytes.as_chunks_mut();
         for (chunk, word) in chunks.iter_mut().zip(words) {
             *chunk = word.to_ne_bytes();
@@ -71,7 +80,7 @@ impl Explanation {
     /// Reads the record back; `None` if `bytes` are too few.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (words, _) = bytes.first_chunk::<{ Self::LEN }>()?.as_chunks();
-        let &[reason, service, backend, slot] = words else {
+        let &[reason, service, backend, slot, moment] = words else {
             return None;
         };
         Some(Self {
@@ -79,6 +88,7 @@ impl Explanation {
             service: u32::from_ne_bytes(service),
             backend: u32::from_ne_bytes(backend),
             slot: u32::from_ne_bytes(slot),
+            moment: Tick::from_bits(u32::from_ne_bytes(moment)),
         })
     }
 }
@@ -89,10 +99,17 @@ mod tests {
 
     #[test]
     fn a_reason_is_what_its_number_says() {
-        for reason in [Reason::NoService, Reason::Flow, Reason::Maglev, Reason::NoBackend] {
+        for reason in [
+            Reason::NoService,
+            Reason::Flow,
+            Reason::Maglev,
+            Reason::NoBackend,
+            Reason::Affinity,
+            Reason::Pin,
+        ] {
             assert_eq!(Reason::from_u32(reason as u32), Some(reason));
         }
-        assert_eq!(Reason::from_u32(4), None);
+        assert_eq!(Reason::from_u32(6), None);
         assert_eq!(Reason::from_u32(u32::MAX), None);
     }
 
@@ -103,9 +120,10 @@ mod tests {
             service: 0x0102_0304,
             backend: u32::MAX,
             slot: 65_536,
+            moment: Tick::from_bits(77),
         };
         let bytes = explanation.to_bytes();
-        let words = [2_u32, 0x0102_0304, u32::MAX, 65_536].map(u32::to_ne_bytes);
+        let words = [2_u32, 0x0102_0304, u32::MAX, 65_536, 77].map(u32::to_ne_bytes);
         assert_eq!(bytes, *words.as_flattened());
         assert_eq!(Explanation::from_bytes(&bytes), Some(explanation));
     }

@@ -1,6 +1,7 @@
-//! What the data plane remembers of flows.
+//! What the data plane remembers of flows and clients.
 
-use super::{Address, Port, record};
+use super::{Address, Port, Tick, record};
+use crate::affinity::Phase;
 
 /// What a client's flow to a service is remembered by.
 #[repr(C)]
@@ -25,16 +26,80 @@ record!(
     24
 );
 
-/// Where a flow goes.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Flow {
+/// Which backend something was given to.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Owner {
     /// The backend's index.
     pub backend: u32,
     /// The [incarnation](super::Backend::incarnation) of the index that is meant.
     pub incarnation: u32,
 }
-record!(Flow { backend, incarnation }, 8);
+record!(Owner { backend, incarnation }, 8);
+
+/// Where a flow goes.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flow {
+    /// The backend that has it.
+    pub owner: Owner,
+    /// When its last packet passed, give or take one unit.
+    pub last_seen: Tick,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Always zero.
+    pub _padding: [u8; 3],
+}
+record!(
+    Flow {
+        owner,
+        last_seen,
+        phase,
+        _padding
+    },
+    16
+);
+
+/// What a client of a service is remembered by.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ClientKey {
+    /// The client's address under the service's [mask](super::Service::client_mask), or the key that it is
+    /// [pinned](super::Pin) to.
+    pub client: Address,
+    /// 1 for the key of a pin, 0 for an address.
+    pub pinned: u32,
+    /// The service's index.
+    pub service: u32,
+}
+record!(
+    ClientKey {
+        client,
+        pinned,
+        service
+    },
+    24
+);
+
+/// Where a client's new flows go.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Client {
+    /// The backend that has it.
+    pub owner: Owner,
+    /// When a packet of its flows last passed, give or take a second.
+    pub last_seen: Tick,
+    /// Always zero.
+    pub _padding: u32,
+}
+record!(
+    Client {
+        owner,
+        last_seen,
+        _padding
+    },
+    16
+);
 
 /// What a reply is recognised by where the backend's address and port do not tell which service port it belongs to.
 #[repr(C)]

@@ -13,19 +13,27 @@ mod counters;
 mod endpoint;
 mod explanation;
 mod flow;
+mod pin;
 mod route;
 mod service;
+mod slot;
 mod table;
+mod tick;
+mod wake;
 
 pub use address::Address;
 pub use backend::{Backend, BackendFlags, NextHop};
 pub use counters::Traffic;
 pub use endpoint::{Endpoint, EndpointKey, Role};
 pub use explanation::{Explanation, Reason};
-pub use flow::{Flow, FlowKey, ReverseFlow, ReverseKey};
+pub use flow::{Client, ClientKey, Flow, FlowKey, Owner, ReverseFlow, ReverseKey};
+pub use pin::{Pin, PinPrefix};
 pub use route::{NeighborRequest, ROUTE_CACHE, Route};
-pub use service::{AffinityKind, Forwarding, Service};
+pub use service::{AffinityKind, Forwarding, Service, ServiceParts, Tracking, WhenDown};
+pub use slot::Slot;
 pub use table::{LARGE_TABLE, MEDIUM_TABLE, SMALL_TABLE, TableClass};
+pub use tick::Tick;
+pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.
 pub const VERSION: u32 = 2;

@@ -39,59 +39,125 @@ impl Forwarding {
     }
 }
 
+/// Which flows are remembered.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tracking {
+    /// Every flow.
+    Full = 0,
+    /// TCP flows that a table change would move.
+    Changes = 1,
+    /// None.
+    None = 2,
+}
+
+/// What the flows and clients of a backend that is down get.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhenDown {
+    /// Another backend.
+    Reassign = 0,
+    /// An immediate refusal.
+    Reject = 1,
+    /// Nothing.
+    Drop = 2,
+}
+
 /// A service, found by its index.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Service {
     /// The VIP, which replies carry as their source.
     pub vip: Address,
+    /// The bits of a client's address that count under [`AffinityKind::ClientIp`].
+    pub client_mask: Address,
     /// Slots in the service's Maglev table; 0 while the service has no backend that could serve.
     pub table_size: u32,
+    /// How long an idle flow or client keeps its backend, in units of [`Tick`](super::Tick).
+    pub timeout: u32,
     table_class: u8,
     affinity: u8,
     forwarding: u8,
-    _reserved: [u8; 41],
+    tracking: u8,
+    when_down: u8,
+    has_pins: u8,
+    _reserved: [u8; 18],
 }
 record!(
     Service {
         vip,
+        client_mask,
         table_size,
+        timeout,
         table_class,
         affinity,
         forwarding,
+        tracking,
+        when_down,
+        has_pins,
         _reserved
     },
     64
 );
 
+/// What a [`Service`] is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServiceParts {
+    /// The VIP.
+    pub vip: Address,
+    /// The bits of a client's address that count under [`AffinityKind::ClientIp`].
+    pub client_mask: Address,
+    /// Slots in the Maglev table.
+    pub table_size: u32,
+    /// Which of the table maps holds the table.
+    pub table_class: TableClass,
+    /// How long an idle flow or client keeps its backend, in units of [`Tick`](super::Tick).
+    pub timeout: u32,
+    /// What decides where a new flow goes.
+    pub affinity: AffinityKind,
+    /// How packets get to the backends.
+    pub forwarding: Forwarding,
+    /// Which flows are remembered.
+    pub tracking: Tracking,
+    /// What the flows and clients of a backend that is down get.
+    pub when_down: WhenDown,
+    /// Whether some of its clients are pinned.
+    pub has_pins: bool,
+}
+
+impl From<ServiceParts> for Service {
+    fn from(parts: ServiceParts) -> Self {
+        Self {
+            vip: parts.vip,
+            client_mask: parts.client_mask,
+            table_size: parts.table_size,
+            timeout: parts.timeout,
+            table_class: parts.table_class as u8,
+            affinity: parts.affinity as u8,
+            forwarding: parts.forwarding as u8,
+            tracking: parts.tracking as u8,
+            when_down: parts.when_down as u8,
+            has_pins: u8::from(parts.has_pins),
+            _reserved: [0; 18],
+        }
+    }
+}
+
 impl Service {
     /// The record of an index that no service has.
     pub const VACANT: Self = Self {
         vip: Address::UNSPECIFIED,
+        client_mask: Address::UNSPECIFIED,
         table_size: 0,
+        timeout: 0,
         table_class: 0,
         affinity: 0,
         forwarding: 0,
-        _reserved: [0; 41],
+        tracking: 0,
+        when_down: 0,
+        has_pins: 0,
+        _reserved: [0; 18],
     };
-
-    /// A service with the given VIP whose table of `table_size` slots is kept in the maps of `table_class`.
-    pub const fn new(
-        vip: Address,
-        table_class: TableClass,
-        table_size: u32,
-        affinity: AffinityKind,
-        forwarding: Forwarding,
-    ) -> Self {
-        Self {
-            vip,
-            table_size,
-            table_class: table_class as u8,
-            affinity: affinity as u8,
-            forwarding: forwarding as u8,
-            _reserved: [0; 41],
-        }
-    }
 
     /// Which of the table maps holds the service's table.
     #[inline(always)]
@@ -119,28 +185,88 @@ impl Service {
             _ => Forwarding::Nat,
         }
     }
+
+    /// Which flows are remembered.
+    #[inline(always)]
+    pub const fn tracking(&self) -> Tracking {
+        match self.tracking {
+            1 => Tracking::Changes,
+            2 => Tracking::None,
+            _ => Tracking::Full,
+        }
+    }
+
+    /// What the flows and clients of a backend that is down get.
+    #[inline(always)]
+    pub const fn when_down(&self) -> WhenDown {
+        match self.when_down {
+            1 => WhenDown::Reject,
+            2 => WhenDown::Drop,
+            _ => WhenDown::Reassign,
+        }
+    }
+
+    /// Whether some of its clients are pinned.
+    #[inline(always)]
+    pub const fn has_pins(&self) -> bool {
+        self.has_pins != 0
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PARTS: ServiceParts = ServiceParts {
+        vip: Address::v4([192, 0, 2, 10]),
+        client_mask: Address::v4([255, 255, 255, 0]),
+        table_size: 65_537,
+        table_class: TableClass::Medium,
+        timeout: 12_345,
+        affinity: AffinityKind::ClientIpPort,
+        forwarding: Forwarding::Nat,
+        tracking: Tracking::Full,
+        when_down: WhenDown::Reassign,
+        has_pins: false,
+    };
+
+    fn parts_of(service: &Service) -> ServiceParts {
+        ServiceParts {
+            vip: service.vip,
+            client_mask: service.client_mask,
+            table_size: service.table_size,
+            table_class: service.table_class(),
+            timeout: service.timeout,
+            affinity: service.affinity(),
+            forwarding: service.forwarding(),
+            tracking: service.tracking(),
+            when_down: service.when_down(),
+            has_pins: service.has_pins(),
+        }
+    }
+
     #[test]
     fn a_service_gives_back_what_it_was_made_of() {
-        let affinities = [AffinityKind::ClientIpPort, AffinityKind::ClientIp];
-        let vip = Address::v4([192, 0, 2, 10]);
-        for (class, affinity) in TableClass::ALL
-            .into_iter()
-            .flat_map(|class| affinities.map(|affinity| (class, affinity)))
-        {
-            for forwarding in Forwarding::ALL {
-                let service = Service::new(vip, class, 65_537, affinity, forwarding);
-                assert_eq!(service.vip, vip);
-                assert_eq!(service.table_size, 65_537);
-                assert_eq!(service.table_class(), class);
-                assert_eq!(service.affinity(), affinity);
-                assert_eq!(service.forwarding(), forwarding);
-            }
+        let mut samples = vec![
+            PARTS,
+            ServiceParts {
+                has_pins: true,
+                ..PARTS
+            },
+        ];
+        samples.extend(TableClass::ALL.map(|table_class| ServiceParts { table_class, ..PARTS }));
+        samples.extend(Forwarding::ALL.map(|forwarding| ServiceParts { forwarding, ..PARTS }));
+        samples.extend(
+            [AffinityKind::ClientIpPort, AffinityKind::ClientIp].map(|affinity| ServiceParts { affinity, ..PARTS }),
+        );
+        samples.extend(
+            [Tracking::Full, Tracking::Changes, Tracking::None].map(|tracking| ServiceParts { tracking, ..PARTS }),
+        );
+        samples.extend(
+            [WhenDown::Reassign, WhenDown::Reject, WhenDown::Drop].map(|when_down| ServiceParts { when_down, ..PARTS }),
+        );
+        for parts in samples {
+            assert_eq!(parts_of(&Service::from(parts)), parts);
         }
     }
 }

@@ -50,6 +50,27 @@ pub struct Headers {
     pub protocol: u8,
     /// Time to live or hop limit.
     pub ttl: u8,
+    /// The [flags](crate::affinity::tcp) of the TCP header; 0 for UDP.
+    pub tcp_flags: u8,
+}
+
+impl Headers {
+    /// The headers of no packet.
+    pub const EMPTY: Self = Self {
+        source: Address::UNSPECIFIED,
+        destination: Address::UNSPECIFIED,
+        ports: Ports {
+            source: [0; 2],
+            destination: [0; 2],
+        },
+        length: 0,
+        network: 0,
+        transport: 0,
+        family: Family::V4,
+        protocol: 0,
+        ttl: 0,
+        tcp_flags: 0,
+    };
 }
 
 /// Why a packet has no [`Headers`].
@@ -102,7 +123,7 @@ const fn is_transport(protocol: u8) -> bool {
     matches!(protocol, protocol::TCP | protocol::UDP)
 }
 
-/// The ports at `transport`, behind which `payload` bytes of the IP packet remain, the transport header included.
+/// The ports and TCP flags at `transport`, behind which `payload` bytes of the IP packet remain, the transport header included.
 #[inline(always)]
 fn ports<P: Packet + ?Sized>(
     packet: &P,
@@ -110,7 +131,7 @@ fn ports<P: Packet + ?Sized>(
     transport: usize,
     payload: usize,
     malformed: Unparsed,
-) -> Result<Ports, Unparsed> {
+) -> Result<(Ports, u8), Unparsed> {
     match protocol {
         protocol::TCP => {
             let header = packet.view::<Tcp>(transport).ok_or(malformed)?;
@@ -118,10 +139,11 @@ fn ports<P: Packet + ?Sized>(
             if header_len < Tcp::LEN || header_len > payload {
                 return Err(malformed);
             }
-            Ok(Ports {
+            let ports = Ports {
                 source: header.source,
                 destination: header.destination,
-            })
+            };
+            Ok((ports, header.flags))
         }
         protocol::UDP => {
             let header = packet.view::<UdpHdr>(transport).ok_or(malformed)?;
@@ -129,10 +151,11 @@ fn ports<P: Packet + ?Sized>(
             if length < UdpHdr::LEN || length > payload {
                 return Err(malformed);
             }
-            Ok(Ports {
+            let ports = Ports {
                 source: header.src,
                 destination: header.dst,
-            })
+            };
+            Ok((ports, 0))
         }
         _ => Err(Unparsed::Foreign),
     }

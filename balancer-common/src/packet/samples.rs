@@ -14,6 +14,7 @@ use proptest::{
 };
 
 use super::{Family, Headers, Ports};
+use crate::affinity::tcp;
 
 /// An IPv6 extension header.
 #[derive(Clone, Debug)]
@@ -181,6 +182,7 @@ impl Sample {
             family: self.family(),
             protocol: self.protocol.0,
             ttl: self.ttl,
+            tcp_flags: if self.protocol == ip_number::TCP { tcp::SYN } else { 0 },
         }
     }
 

@@ -156,6 +156,8 @@ pub(super) fn lookup(lookup: &Lookup) -> String {
     };
     let why = match lookup.reason {
         LookupReason::Flow => "this flow is remembered".to_owned(),
+        LookupReason::Affinity => "a new flow of a remembered client".to_owned(),
+        LookupReason::Pin => "a new flow of a pinned client".to_owned(),
         LookupReason::Maglev => format!("a new flow: slot {slot} of {slots} in the Maglev table"),
         LookupReason::NoBackend => "no backend of the service may take it".to_owned(),
     };

@@ -57,6 +57,7 @@ fn write_dataplane(out: &mut Writer, dataplane: &Dataplane) {
         pin_path,
         max_flows,
         max_services,
+        max_clients,
         max_backends,
         tunnel_source,
     } = dataplane;
@@ -65,6 +66,7 @@ fn write_dataplane(out: &mut Writer, dataplane: &Dataplane) {
     out.key("xdp_mode", xdp_mode);
     out.key("pin_path", path(pin_path));
     out.key("max_flows", max_flows);
+    out.key("max_clients", max_clients);
     out.key("max_services", max_services);
     out.key("max_backends", max_backends);
     // Without an address it says nothing.

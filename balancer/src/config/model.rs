@@ -47,6 +47,8 @@ pub struct Dataplane {
     pub pin_path: PathBuf,
     /// Entries in the flow table.
     pub max_flows: u32,
+    /// Entries in the client table.
+    pub max_clients: u32,
     /// Services that there is room for.
     pub max_services: u32,
     /// Backends, over all services, that there is room for.

@@ -67,6 +67,7 @@ pub(super) const DATAPLANE: Shape = Shape {
         "pin_path",
         "max_flows",
         "max_services",
+        "max_clients",
         "max_backends",
         "tunnel_source",
     ],

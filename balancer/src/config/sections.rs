@@ -83,6 +83,7 @@ fn dataplane(table: Table<'_>) -> Read<Dataplane> {
         value.parsed(values::absolute_path)
     });
     let max_flows = table.or("max_flows", 1 << 20, |value| value.integer(1..=MAX_FLOWS));
+    let max_clients = table.or("max_clients", 1 << 18, |value| value.integer(1..=MAX_FLOWS));
     let max_services = table.or("max_services", 4096, |value| value.integer(1..=MAX_SERVICES));
     let max_backends = table.or("max_backends", 16384, |value| value.integer(1..=MAX_BACKENDS));
     let tunnel_source = table
@@ -93,6 +94,7 @@ fn dataplane(table: Table<'_>) -> Read<Dataplane> {
         xdp_mode: xdp_mode?,
         pin_path: pin_path?,
         max_flows: max_flows?,
+        max_clients: max_clients?,
         max_services: max_services?,
         max_backends: max_backends?,
         tunnel_source: tunnel_source?,

@@ -299,6 +299,10 @@ pub struct Lookup {
 pub enum LookupReason {
     /// The flow is remembered.
     Flow,
+    /// The flow is new, and its client is remembered.
+    Affinity,
+    /// The flow is new, and its client is pinned.
+    Pin,
     /// The flow is new, and the Maglev table says so.
     Maglev,
     /// No backend may take it.

@@ -76,7 +76,7 @@ impl Controller {
     /// If the data plane has no room, the intent cannot be kept, or an interface refuses the program: then nothing has
     /// changed. If the kernel refuses a change of its maps, the intent counts nevertheless.
     pub(super) fn adopt(&mut self, intent: Intent) -> anyhow::Result<()> {
-        let desired = desired::desired(&intent.running, &self.knowledge);
+        let desired = desired::desired(&intent.running, &self.knowledge, self.timer);
         reconcile::diff(self.dataplane.state(), &desired, self.dataplane.limits())?;
         self.store.write(&intent)?;
         if let Err(error) = self.attach(&intent.running) {

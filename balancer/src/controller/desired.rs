@@ -2,18 +2,22 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use balancer_common::abi::{ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, Port, protocol};
+use balancer_common::abi::{
+    ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, Port, Tracking, WhenDown, protocol,
+};
+use xxhash_rust::xxh64::xxh64;
 
 use super::{BackendKey, knowledge::Knowledge, standing::standings};
 use crate::{
-    config::{self, Affinity, Backend, Config, Protocol, Service},
+    config::{self, Affinity, AffinityPrefix, Backend, Config, Pin, Protocol, Service},
+    dataplane::TimerTick,
     health::{Destination, Target},
     neighbors::{Unreachable, Way},
-    reconcile::{Desired, DesiredBackend, DesiredService, Index},
+    reconcile::{Desired, DesiredBackend, DesiredPin, DesiredService, Index, PinTarget},
 };
 
 /// Everything that the data plane should hold.
-pub(super) fn desired(config: &Config, knowledge: &Knowledge) -> Desired {
+pub(super) fn desired(config: &Config, knowledge: &Knowledge, timer: TimerTick) -> Desired {
     let services = config
         .services
         .iter()
@@ -26,6 +30,19 @@ pub(super) fn desired(config: &Config, knowledge: &Knowledge) -> Desired {
                 Affinity::ClientIpPort | Affinity::QuicCid => AffinityKind::ClientIpPort,
                 Affinity::ClientIp => AffinityKind::ClientIp,
             },
+            client_mask: client_mask(service),
+            timeout: timer.units(service.affinity_timeout),
+            tracking: match service.tracking {
+                config::Tracking::Full => Tracking::Full,
+                config::Tracking::Changes => Tracking::Changes,
+                config::Tracking::None => Tracking::None,
+            },
+            when_down: match service.when_down {
+                config::WhenDown::Reassign => WhenDown::Reassign,
+                config::WhenDown::Reject => WhenDown::Reject,
+                config::WhenDown::Drop => WhenDown::Drop,
+            },
+            pins: service.pins.iter().map(desired_pin).collect(),
             forwarding: forwarding_kind(service.forwarding),
             table_size: service.maglev_size,
             backends: desired_backends(config, service, knowledge),
@@ -60,6 +77,40 @@ fn desired_backend(
         mtu: u16::try_from(way.mtu).unwrap_or(u16::MAX),
         weight,
         flags,
+    }
+}
+
+/// The bits of a client's address that count.
+fn client_mask(service: &Service) -> Address {
+    let AffinityPrefix { v4, v6 } = service.affinity_prefix;
+    Address::mask(if service.address.is_ipv4() {
+        BEFORE_V4 + u32::from(v4)
+    } else {
+        u32::from(v6)
+    })
+}
+
+/// Bits before an IPv4 address in its 128-bit form.
+const BEFORE_V4: u32 = 96;
+
+// Whoever changes a seed moves clients.
+const PIN_SEEDS: [u64; 2] = [u64::from_be_bytes(*b"pin high"), u64::from_be_bytes(*b"pin  low")];
+
+fn desired_pin(pin: &Pin) -> DesiredPin {
+    let before = if pin.prefix.addr().is_ipv4() { BEFORE_V4 } else { 0 };
+    DesiredPin {
+        client: pin.prefix.network().into(),
+        bits: before + u32::from(pin.prefix.prefix_len()),
+        target: match &pin.target {
+            config::PinTarget::Key(key) => {
+                let [high, low] = PIN_SEEDS.map(|seed| xxh64(key.as_bytes(), seed).to_be_bytes());
+                let mut hash = [0; 16];
+                hash[..8].copy_from_slice(&high);
+                hash[8..].copy_from_slice(&low);
+                PinTarget::Key(hash)
+            }
+            config::PinTarget::Backend(name) => PinTarget::Backend(name.clone()),
+        },
     }
 }
 

@@ -1,11 +1,11 @@
 //! Requests about remembered flows.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
 };
 
-use balancer_common::abi::{Address, Flow, FlowKey};
+use balancer_common::abi::{Address, Client, ClientKey, Flow, FlowKey};
 
 use super::{
     Controller,
@@ -34,11 +34,34 @@ impl Matcher {
         self.client.is_none_or(|client| client == key.client)
             && self.port.is_none_or(|port| port.to_be_bytes() == key.client_port)
             && among(&self.services, key.service)
-            && among(&self.backends, flow.backend)
+            && among(&self.backends, flow.owner.backend)
+    }
+
+    /// Whether all flows of a remembered client are meant: with a port, only one flow is.
+    fn matches_client(&self, key: &ClientKey, client: &Client, masks: &ClientMasks) -> bool {
+        let among = |set: &Option<HashSet<u32>>, index| set.as_ref().is_none_or(|set| set.contains(&index));
+        let is_client = |address: Address| {
+            let mask = masks.get(&key.service);
+            key.pinned == 0 && mask.is_some_and(|&mask| address.masked(mask) == key.client)
+        };
+        self.port.is_none()
+            && self.client.is_none_or(is_client)
+            && among(&self.services, key.service)
+            && among(&self.backends, client.owner.backend)
     }
 }
 
+/// The bits that count of clients' addresses, by service index.
+type ClientMasks = HashMap<u32, Address>;
+
 impl Controller {
+    fn client_masks(&self) -> ClientMasks {
+        let services = self.dataplane.state().services.iter();
+        services
+            .filter_map(|(&index, service)| Some((index, service.record?.client_mask)))
+            .collect()
+    }
+
     pub(super) fn list_flows(&self, filter: &FlowFilter, limit: usize) -> anyhow::Result<FlowList> {
         let matcher = self.matcher(filter)?;
         let mut list = FlowList::default();
@@ -62,7 +85,7 @@ impl Controller {
         self.dataplane.for_each_flow(|key, &flow| {
             if matcher.matches(key, flow) {
                 total += 1;
-                *by_backend.entry(flow.backend).or_default() += 1;
+                *by_backend.entry(flow.owner.backend).or_default() += 1;
             }
         })?;
         let state = self.dataplane.state();
@@ -84,6 +107,12 @@ impl Controller {
     pub(super) fn flush_flows(&mut self, filter: &FlowFilter) -> anyhow::Result<u64> {
         let matcher = self.matcher(filter)?;
         let flushed = self.dataplane.flush_flows(|key, flow| matcher.matches(key, *flow))?;
+        // A client that stayed remembered would have its next flow where the last one was.
+        let masks = self.client_masks();
+        let forgotten = self
+            .dataplane
+            .flush_clients(|key, client| matcher.matches_client(key, client, &masks))?;
+        tracing::info!("forgot {forgotten} clients on request");
         tracing::info!("forgot {flushed} flows on request");
         Ok(flushed)
     }
@@ -95,16 +124,17 @@ impl Controller {
             let Ok(service) = resolve::service(&self.intent.running, &migration.service) else {
                 continue;
             };
-            // A TCP connection breaks when another backend gets its packets.
-            if service.protocol == Protocol::Tcp && !migration.flows {
-                continue;
-            }
             let (from, to) = (
                 self.index_of(service, migration.from),
                 self.index_of(service, migration.to),
             );
             if let (Some(from), Some(to)) = (from, to) {
-                moved += self.dataplane.migrate_flows(from, to)?;
+                let clients = self.dataplane.migrate_clients(from, to)?;
+                tracing::info!("{}: moved {clients} remembered clients", service.name);
+                // A TCP connection breaks when another backend gets its packets.
+                if service.protocol == Protocol::Udp || migration.flows {
+                    moved += self.dataplane.migrate_flows(from, to)?;
+                }
             }
         }
         self.intent.migrations.clear();
@@ -122,8 +152,8 @@ impl Controller {
     fn view(&self, key: &FlowKey, flow: Flow) -> Option<FlowView> {
         let state = self.dataplane.state();
         let service = state.services.get(&key.service)?;
-        let backend = state.backends.get(&flow.backend);
-        let backend = backend.filter(|backend| backend.record.incarnation == flow.incarnation);
+        let backend = state.backends.get(&flow.owner.backend);
+        let backend = backend.filter(|backend| backend.record.incarnation == flow.owner.incarnation);
         let socket = |address: Address, port| SocketAddr::new(address.into(), u16::from_be_bytes(port));
         Some(FlowView {
             service: service.name.clone(),

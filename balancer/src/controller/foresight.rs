@@ -93,7 +93,7 @@ impl Controller {
         let mut knowledge = self.knowledge.clone();
         knowledge.follow(&self.intent.running, config);
         knowledge.trust_newcomers_since(&self.knowledge);
-        let mut desired = desired::desired(config, &knowledge);
+        let mut desired = desired::desired(config, &knowledge, self.timer);
         self.slow_start.scale(config, &mut desired, Instant::now());
         let before = self.dataplane.state();
         let operations = reconcile::diff(before, &desired, self.dataplane.limits())?;
@@ -149,7 +149,7 @@ impl Controller {
         let mut flows: HashMap<u32, Flows> = HashMap::new();
         self.dataplane.for_each_flow(|_, &flow| {
             if keeps(before, flow) {
-                let of_backend = flows.entry(flow.backend).or_default();
+                let of_backend = flows.entry(flow.owner.backend).or_default();
                 if keeps(after, flow) {
                     of_backend.stay += 1;
                 } else {
@@ -163,7 +163,7 @@ impl Controller {
 
 /// Whether a flow's next packet goes to the backend that is remembered, as the XDP program decides it.
 fn keeps(state: &State, flow: Flow) -> bool {
-    state.backends.get(&flow.backend).is_some_and(|backend| {
-        backend.record.incarnation == flow.incarnation && backend.record.flags.contains(BackendFlags::KEEPS_FLOWS)
+    state.backends.get(&flow.owner.backend).is_some_and(|backend| {
+        backend.record.incarnation == flow.owner.incarnation && backend.record.flags.contains(BackendFlags::KEEPS_FLOWS)
     })
 }

@@ -19,6 +19,7 @@ mod resolve;
 mod slow_start;
 mod standing;
 mod views;
+mod wake;
 mod wording;
 
 use std::{
@@ -32,6 +33,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use balancer_common::abi::WakeRequest;
 use tokio::sync::{mpsc, oneshot};
 
 pub use alarm::AlarmClock;
@@ -40,8 +42,8 @@ pub use views::Snapshot;
 
 use crate::{
     control::protocol::{Request, Response},
-    dataplane::Dataplane,
-    health::Verdict,
+    dataplane::{Dataplane, TimerTick},
+    health::{Health, Verdict},
     intent::{Intent, Store},
     metrics::DaemonMetrics,
     neighbors::{self, Unreachable, Way},
@@ -50,6 +52,7 @@ use crate::{
 use alarm::Alarm;
 use knowledge::Knowledge;
 use slow_start::SlowStart;
+use wake::Woken;
 
 /// What a backend is called by: its service's name and its own.
 pub type BackendKey = (String, String);
@@ -66,6 +69,10 @@ pub enum Input {
     Snapshot(oneshot::Sender<anyhow::Result<Snapshot>>),
     /// Something is due.
     Alarm,
+    /// Flows and clients that are over are to be forgotten.
+    Sweep,
+    /// A packet has come for a suspended backend.
+    Wake(WakeRequest),
 }
 
 /// The way to the controller.
@@ -126,6 +133,8 @@ pub struct Controller {
     followers: Followers,
     alarm: Alarm,
     metrics: Arc<DaemonMetrics>,
+    timer: TimerTick,
+    woken: Woken,
 }
 
 impl Controller {
@@ -139,11 +148,13 @@ impl Controller {
         dataplane: Dataplane,
         followers: Followers,
         metrics: Arc<DaemonMetrics>,
-    ) -> (Self, AlarmClock) {
+    ) -> anyhow::Result<(Self, AlarmClock)> {
         let (alarm, clock) = Alarm::new();
         let knowledge = Knowledge::remembered(&intent.running, dataplane.state());
         followers.watch(&intent.running);
         let controller = Self {
+            timer: TimerTick::of_kernel()?,
+            woken: Woken::default(),
             intent,
             store,
             file,
@@ -155,7 +166,7 @@ impl Controller {
             alarm,
             metrics,
         };
-        (controller, clock)
+        Ok((controller, clock))
     }
 
     /// The addresses whose next hops the data plane needs.
@@ -185,7 +196,7 @@ impl Controller {
     pub fn reconcile(&mut self) -> anyhow::Result<bool> {
         let (config, now) = (&self.intent.running, Instant::now());
         self.knowledge.admit_newcomers(config);
-        let mut desired = desired::desired(config, &self.knowledge);
+        let mut desired = desired::desired(config, &self.knowledge, self.timer);
         self.slow_start.follow(config, &desired, now);
         self.slow_start.scale(config, &mut desired, now);
         let reconciled = self.reach(&desired);
@@ -238,6 +249,8 @@ impl Controller {
                     Input::Health(verdict) => changed |= self.take_verdict(verdict),
                     Input::Neighbor(event) => changed |= self.take_neighbor_event(event),
                     Input::Alarm => changed = true,
+                    Input::Sweep => self.sweep(),
+                    Input::Wake(request) => self.take_wake_request(request),
                     Input::Request(Request::Detach, reply) => return self.detach(reply),
                     Input::Request(request, reply) => {
                         self.catch_up(&mut changed);
@@ -272,8 +285,18 @@ impl Controller {
             return false;
         }
         tracing::info!("{service}/{backend} is {}: {}", verdict.health, verdict.cause);
+        if verdict.health == Health::Up {
+            self.woken.forget(&verdict.key);
+        }
         self.knowledge.set_health(verdict.key, verdict.health);
         true
+    }
+
+    fn sweep(&mut self) {
+        match self.dataplane.sweep() {
+            Ok(swept) => tracing::debug!("forgot {} flows and {} clients", swept.flows, swept.clients),
+            Err(error) => tracing::error!("what is over could not be forgotten: {error:#}"),
+        }
     }
 
     fn take_neighbor_event(&mut self, event: neighbors::Event) -> bool {

@@ -86,6 +86,8 @@ impl Controller {
             reason: match Reason::from_u32(explanation.reason) {
                 Some(Reason::Flow) => LookupReason::Flow,
                 Some(Reason::Maglev) => LookupReason::Maglev,
+                Some(Reason::Affinity) => LookupReason::Affinity,
+                Some(Reason::Pin) => LookupReason::Pin,
                 Some(Reason::NoBackend | Reason::NoService) | None => LookupReason::NoBackend,
             },
             slot: explanation.slot,

@@ -103,7 +103,7 @@ fn pairs<'a>(service: &'a Service, desired: &'a DesiredService) -> impl Iterator
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config, controller::desired::desired, controller::knowledge::Knowledge};
+    use crate::{config, controller::desired::desired, controller::knowledge::Knowledge, dataplane::TimerTick};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -145,7 +145,7 @@ mod tests {
 
     /// The weights that the backends of the slow and of the quick service have now.
     fn weights(slow_start: &mut SlowStart, config: &Config, now: Instant) -> [Vec<u32>; 2] {
-        let mut desired = desired(config, &Knowledge::default());
+        let mut desired = desired(config, &Knowledge::default(), TimerTick::of_kernel().unwrap());
         slow_start.follow(config, &desired, now);
         slow_start.scale(config, &mut desired, now);
         let weights = |service: &DesiredService| service.backends.iter().map(|backend| backend.weight).collect();

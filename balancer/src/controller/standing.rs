@@ -5,7 +5,7 @@
 //! | active, not down | yes, by weight | stay |
 //! | active, down | no | as the service's `when_down` says |
 //! | weight 0, draining | no | stay, unless it is down |
-//! | suspended | no | stay, whatever its health |
+//! | suspended | no | stay; while it is down, their packets wake it |
 //! | disabled | no | go elsewhere |
 //! | backup, while another can serve | no | stay |
 //! | newcomer, while another can serve | no | it has none |
@@ -55,15 +55,16 @@ fn standing(backend: Circumstances, shift: Shift) -> (u32, BackendFlags) {
         Health::Unknown => BackendFlags::default(),
         Health::Down => BackendFlags::DOWN,
     };
-    let keeping = health.with(BackendFlags::KEEPS_FLOWS);
+    let keeping = health.with(BackendFlags::KEEPS_FLOWS).with(BackendFlags::KEEPS_CLIENTS);
     let down = backend.health == Health::Down;
     match backend.admin {
         // What goes elsewhere does so whether it is down or not.
         Admin::Disabled if down => (0, BackendFlags::default()),
         Admin::Disabled => (0, health),
         Admin::Active if shift.has(backend) => (backend.weight, keeping),
-        Admin::Active | Admin::Draining if down => (0, health),
+        Admin::Active | Admin::Draining if down => (0, health.with(BackendFlags::EXPECTED)),
         // One that sleeps does not answer either.
+        Admin::Suspended if down => (0, health.with(BackendFlags::SUSPENDED)),
         Admin::Active | Admin::Draining | Admin::Suspended => (0, keeping),
     }
 }
@@ -125,13 +126,14 @@ mod tests {
 
     use super::*;
 
-    const KEEPS: BackendFlags = BackendFlags::KEEPS_FLOWS;
+    const KEEPS: BackendFlags = BackendFlags::KEEPS_FLOWS.with(BackendFlags::KEEPS_CLIENTS);
 
     #[test]
     fn every_state_of_a_backend_beside_one_that_serves() {
         use Admin::{Active, Disabled, Draining, Suspended};
         use Health::{Down, Unknown, Up};
-        let (up, down) = (BackendFlags::UP, BackendFlags::DOWN);
+        let (up, asleep) = (BackendFlags::UP, BackendFlags::SUSPENDED);
+        let down = BackendFlags::DOWN.with(BackendFlags::EXPECTED);
         // Admin, weight, health, whether it is a backup, a newcomer; then weight and flags.
         let cases = [
             (Active, 7, Up, false, false, 7, KEEPS.with(up)),
@@ -145,7 +147,7 @@ mod tests {
             (Draining, 7, Down, false, false, 0, down),
             (Suspended, 7, Up, false, false, 0, KEEPS.with(up)),
             (Suspended, 7, Unknown, false, false, 0, KEEPS),
-            (Suspended, 7, Down, false, false, 0, KEEPS.with(down)),
+            (Suspended, 7, Down, false, false, 0, BackendFlags::DOWN.with(asleep)),
             (Disabled, 7, Up, false, false, 0, up),
             (Disabled, 7, Unknown, false, false, 0, BackendFlags::default()),
             (Disabled, 7, Down, false, false, 0, BackendFlags::default()),

@@ -1,13 +1,16 @@
 //! Carrying out operations.
 
 use aya::{
-    maps::{MapData, PerCpuArray, PerCpuValues},
+    maps::{MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie},
     util::nr_cpus,
 };
-use balancer_common::abi::{Backend, Service, Traffic};
+use balancer_common::abi::{Backend, PinPrefix, Service, Traffic};
 
 use super::{Dataplane, maps::Maps, name::Name, syscall};
-use crate::{perfect_hash::Write, reconcile::Operation};
+use crate::{
+    perfect_hash::Write,
+    reconcile::{Operation, PinKey},
+};
 
 impl Dataplane {
     /// Carries out `operations` in their order. After an error some of them have been carried out, and
@@ -29,6 +32,7 @@ impl Dataplane {
     }
 
     fn carry_out(&mut self, operation: &Operation) -> anyhow::Result<()> {
+        let now = self.now()?;
         let maps = &mut self.maps;
         match operation {
             Operation::ClaimService { index, name } => {
@@ -72,15 +76,24 @@ impl Dataplane {
                 let writes = self.endpoints.remove(key);
                 write_endpoints(maps, &writes)?;
             }
+            Operation::WritePin { key, pin } => maps.pins.insert(&trie_key(*key), pin, 0)?,
+            Operation::RemovePin { key } => match maps.pins.remove(&trie_key(*key)) {
+                Err(MapError::KeyNotFound) | Ok(()) => {}
+                Err(error) => return Err(error.into()),
+            },
             Operation::Settle => {
                 syscall::wait_for_packets()?;
                 let writes = self.endpoints.settle();
                 write_endpoints(maps, &writes)?;
             }
-            Operation::PublishTables { tables } => maps.tables.publish(tables)?,
+            Operation::PublishTables { tables } => maps.tables.publish(tables, now)?,
         }
         Ok(())
     }
+}
+
+fn trie_key(key: PinKey) -> lpm_trie::Key<PinPrefix> {
+    lpm_trie::Key::new(key.bits, key.prefix)
 }
 
 /// Writes changes of the endpoint table, in their order.

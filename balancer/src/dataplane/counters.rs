@@ -1,19 +1,10 @@
 //! What the data plane counts.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use balancer_common::{DropReason, abi::Traffic};
 
 use super::Dataplane;
-
-/// How many flows are remembered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FlowCounts {
-    /// In all.
-    pub total: u64,
-    /// By backend index, of those backends that have any.
-    pub by_backend: HashMap<u32, u64>,
-}
 
 impl Dataplane {
     /// The counters of a service, summed over the CPUs.
@@ -37,25 +28,6 @@ impl Dataplane {
                 Ok((reason, counters.iter().sum()))
             })
             .collect()
-    }
-
-    /// Counts the remembered flows by reading the whole table: some milliseconds for every hundred thousand.
-    pub fn flow_counts(&self) -> anyhow::Result<FlowCounts> {
-        let mut counts = FlowCounts::default();
-        self.for_each_flow(|_, flow| {
-            counts.total += 1;
-            *counts.by_backend.entry(flow.backend).or_default() += 1;
-        })?;
-        Ok(counts)
-    }
-
-    /// How many flows the kernel has forgotten to make room for others: those that were added and are neither there any
-    /// more nor have been removed. Never less than what an earlier call returned.
-    pub fn evictions(&mut self, present: &FlowCounts) -> anyhow::Result<u64> {
-        let added: u64 = self.maps.flows_added.get(&0, 0)?.iter().sum();
-        let removed = self.maps.flows_removed.get(&0, 0)?;
-        self.evictions = self.evictions.max(added.saturating_sub(present.total + removed));
-        Ok(self.evictions)
     }
 
     /// The share of new clients of its service that a backend gets, 0 to 1.

@@ -1,10 +1,10 @@
 //! Asking the data plane where a packet would go.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context as _, ensure};
 use balancer_common::{
-    abi::{Explanation, protocol},
+    abi::{Explanation, Tick, protocol},
     packet::{Ethernet, Tcp},
 };
 
@@ -16,7 +16,7 @@ const ANSWERED: u32 = 2;
 impl Dataplane {
     /// Where a packet from `client` to `service` goes right now and why. The answer comes from the maps that packets meet
     /// and from the code that they run through; the question leaves no trace.
-    pub fn explain(&mut self, client: SocketAddr, service: SocketAddr, protocol: u8) -> anyhow::Result<Explanation> {
+    pub fn explain(&self, client: SocketAddr, service: SocketAddr, protocol: u8) -> anyhow::Result<Explanation> {
         let question = packet(client, service, protocol).context("client and service are of different IP versions")?;
         let answer = self.test_run(load::EXPLAIN, &question, None)?;
         ensure!(
@@ -24,6 +24,12 @@ impl Dataplane {
             "the data plane did not understand the question"
         );
         Explanation::from_bytes(&answer.packet).context("the data plane's answer is too short")
+    }
+
+    /// What the data plane's clock says.
+    pub(super) fn now(&self) -> anyhow::Result<Tick> {
+        let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Ok(self.explain(nobody, nobody, protocol::UDP)?.moment)
     }
 }
 

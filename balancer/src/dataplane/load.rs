@@ -10,6 +10,7 @@ use aya::{
 };
 
 use super::{
+    clock::TimerTick,
     maps::{Capacity, PINNED},
     packet_log, permission,
     pins::Pins,
@@ -34,12 +35,16 @@ pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
     check_sizes(pins, capacity)?;
 
     let geometry = capacity.endpoints();
+    let lifetimes = TimerTick::of_kernel()?.lifetimes();
     let packet_log = packet_log::level();
     let paths: Vec<_> = PINNED.iter().map(|name| (*name, pins.map(name))).collect();
     let mut loader = EbpfLoader::new();
     loader
         .override_global("ENDPOINT_BUCKET_BITS", &geometry.bucket_bits, true)
         .override_global("ENDPOINT_ENTRY_BITS", &geometry.entry_bits, true)
+        .override_global("OPENING_LIFETIME", &lifetimes.opening, true)
+        .override_global("HALF_CLOSED_LIFETIME", &lifetimes.half_closed, true)
+        .override_global("CLOSED_LIFETIME", &lifetimes.closed, true)
         .override_global(aya_log::LEVEL, &packet_log, true);
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
@@ -62,6 +67,14 @@ pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a 
     Ok(program.try_into()?)
 }
 
+/// One of the object's programs, to be run and not changed.
+pub(super) fn loaded<'a>(ebpf: &'a Ebpf, name: &str) -> anyhow::Result<&'a Xdp> {
+    let program = ebpf
+        .program(name)
+        .with_context(|| format!("the eBPF object has no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
 /// A pinned map keeps its size; the configuration may have changed since.
 fn check_sizes(pins: &Pins, capacity: Capacity) -> anyhow::Result<()> {
     for (name, wanted) in capacity.sizes() {
@@ -75,7 +88,7 @@ fn check_sizes(pins: &Pins, capacity: Capacity) -> anyhow::Result<()> {
         if found != wanted {
             bail!(
                 "the pinned map {} has {found} entries, the configuration asks for {wanted}: put dataplane.max_flows, \
-                 max_services and max_backends back as they were, or `balancer detach` first, which forgets every flow",
+                 max_clients, max_services and max_backends back as they were, or `balancer detach` first, which forgets every flow",
                 path.display()
             );
         }

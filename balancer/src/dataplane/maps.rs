@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::Context as _;
 use aya::{
     Ebpf, Pod,
-    maps::{Array, Map, MapData, PerCpuArray},
+    maps::{Array, LpmTrie, Map, MapData, PerCpuArray},
 };
 use balancer_common::{
-    abi::{Backend, Endpoint, Service, Traffic},
+    abi::{Backend, Endpoint, Pin, PinPrefix, Service, Traffic},
     perfect_hash::Geometry,
 };
 
@@ -19,6 +19,8 @@ use super::{name::Name, pins::Pins, tables::Tables};
 pub struct Capacity {
     /// Remembered flows.
     pub flows: u32,
+    /// Remembered clients.
+    pub clients: u32,
     /// Service indices, the unused index 0 included.
     pub services: u32,
     /// Backend indices, the unused index 0 included.
@@ -38,7 +40,7 @@ impl Capacity {
     }
 
     /// The maps whose size follows from the configuration.
-    pub(super) fn sizes(self) -> [(&'static str, u32); 11] {
+    pub(super) fn sizes(self) -> [(&'static str, u32); 16] {
         let endpoints = self.endpoints();
         [
             ("ENDPOINT_SEEDS", endpoints.buckets()),
@@ -48,16 +50,21 @@ impl Capacity {
             ("SMALL_TABLES", self.services),
             ("MEDIUM_TABLES", self.services),
             ("LARGE_TABLES", self.services),
+            ("SMALL_PREVIOUS", self.services),
+            ("MEDIUM_PREVIOUS", self.services),
+            ("LARGE_PREVIOUS", self.services),
             ("BACKENDS", self.backends),
             ("BACKEND_TRAFFIC", self.backends),
             ("FLOWS", self.flows),
             ("REVERSE_FLOWS", self.flows),
+            ("CLIENTS", self.clients),
+            ("WOKEN", self.backends),
         ]
     }
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 16] = [
+pub(super) const PINNED: [&str; 23] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -65,10 +72,17 @@ pub(super) const PINNED: [&str; 16] = [
     "SMALL_TABLES",
     "MEDIUM_TABLES",
     "LARGE_TABLES",
+    "SMALL_PREVIOUS",
+    "MEDIUM_PREVIOUS",
+    "LARGE_PREVIOUS",
     "BACKENDS",
     "BACKEND_TRAFFIC",
     "FLOWS",
     "REVERSE_FLOWS",
+    "CLIENTS",
+    "PINS",
+    "WOKEN",
+    "WAKE_REQUESTS",
     "FLOWS_ADDED",
     "DROPS",
     "ROUTES",
@@ -87,8 +101,10 @@ pub(super) struct Maps {
     pub(super) backends: Array<MapData, Backend>,
     pub(super) backend_names: Array<MapData, Name>,
     pub(super) backend_traffic: PerCpuArray<MapData, Traffic>,
-    /// Not typed: flows are read many at a time.
+    /// Not typed, like the clients: they are read many at a time.
     pub(super) flows: MapData,
+    pub(super) clients: MapData,
+    pub(super) pins: LpmTrie<MapData, PinPrefix, Pin>,
     pub(super) flows_added: PerCpuArray<MapData, u64>,
     pub(super) flows_removed: Array<MapData, u64>,
     pub(super) drops: PerCpuArray<MapData, u64>,
@@ -110,6 +126,8 @@ impl Maps {
             backend_names: open_or_make(&pins.map("BACKEND_NAMES"), capacity.backends)?,
             backend_traffic: take(ebpf, "BACKEND_TRAFFIC")?,
             flows: open(&pins.map("FLOWS"))?,
+            clients: open(&pins.map("CLIENTS"))?,
+            pins: take(ebpf, "PINS")?,
             flows_added: take(ebpf, "FLOWS_ADDED")?,
             drops: take(ebpf, "DROPS")?,
             route_epoch: take(ebpf, "ROUTE_EPOCH")?,

@@ -2,31 +2,34 @@
 
 mod apply;
 mod attach;
+mod clock;
 mod counters;
 mod explain;
 mod flows;
 mod load;
 mod maps;
 mod name;
-mod neighbor_requests;
 mod packet_log;
 mod permission;
 mod pins;
 mod read;
+mod requests;
 mod run;
 mod syscall;
 mod tables;
 
 use anyhow::Context as _;
 use aya::Ebpf;
+use balancer_common::abi::{NeighborRequest, WakeRequest};
 
 pub use attach::Attachment;
-pub use counters::FlowCounts;
+pub use clock::TimerTick;
+pub use flows::{FlowCounts, Swept};
 pub use maps::Capacity;
-pub use neighbor_requests::NeighborRequests;
 pub use packet_log::PacketLog;
 pub use permission::require_permission;
 pub use pins::Pins;
+pub use requests::{NeighborRequests, WakeRequests};
 pub use run::Outcome;
 
 use crate::{
@@ -60,6 +63,7 @@ impl Dataplane {
         let pins = Pins::claim(&config.pin_path)?;
         let capacity = Capacity {
             flows: config.max_flows,
+            clients: config.max_clients,
             services: config.max_services + 1,
             backends: config.max_backends + 1,
         };
@@ -131,7 +135,13 @@ impl Dataplane {
     /// What the program asks to have resolved. To be called in a Tokio runtime, and once.
     pub fn take_neighbor_requests(&mut self) -> anyhow::Result<NeighborRequests> {
         let buffer = maps::take(&mut self.ebpf, "NEIGHBOR_REQUESTS")?;
-        NeighborRequests::new(buffer).context("cannot watch what the XDP program asks for")
+        NeighborRequests::new(buffer, NeighborRequest::from_bytes).context("cannot watch what the XDP program asks for")
+    }
+
+    /// What the program tells of packets for suspended backends. To be called in a Tokio runtime, and once.
+    pub fn take_wake_requests(&mut self) -> anyhow::Result<WakeRequests> {
+        let buffer = maps::take(&mut self.ebpf, "WAKE_REQUESTS")?;
+        WakeRequests::new(buffer, WakeRequest::from_bytes).context("cannot watch what the XDP program tells")
     }
 
     /// What the program logs of single packets. To be called in a Tokio runtime, and once.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use aya::maps::MapError;
 use balancer_common::abi::{Backend, Service};
 
 use super::{Capacity, apply::write_endpoints, maps::Maps};
 use crate::{
     perfect_hash,
-    reconcile::{BackendEntry, ServiceEntry, State},
+    reconcile::{BackendEntry, PinKey, ServiceEntry, State},
 };
 
 /// The endpoint table, after clearing what a crash may have left half written.
@@ -43,7 +44,16 @@ pub(super) fn state(maps: &Maps, endpoints: &perfect_hash::Table) -> anyhow::Res
             None => {}
         }
     }
+    let pins = maps.pins.iter().map(|entry| {
+        let (key, pin) = entry?;
+        let key = PinKey {
+            bits: key.prefix_len(),
+            prefix: key.data(),
+        };
+        Ok((key, pin))
+    });
     Ok(State {
+        pins: pins.collect::<Result<_, MapError>>()?,
         services,
         backends,
         vacated,

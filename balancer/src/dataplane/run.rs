@@ -31,7 +31,7 @@ struct Context {
 impl Dataplane {
     /// Runs the program on a packet that came in by the interface with index `ingress`, as the kernel would: counters
     /// count it and flows are remembered. Only nothing is sent.
-    pub fn run(&mut self, packet: &[u8], ingress: u32) -> anyhow::Result<Outcome> {
+    pub fn run(&self, packet: &[u8], ingress: u32) -> anyhow::Result<Outcome> {
         let length = u32::try_from(packet.len())?;
         let context = Context {
             data: 0,
@@ -45,9 +45,9 @@ impl Dataplane {
     }
 
     /// Runs one of the programs on a packet.
-    pub(super) fn test_run(&mut self, program: &str, packet: &[u8], context: Option<&[u8]>) -> anyhow::Result<Outcome> {
+    pub(super) fn test_run(&self, program: &str, packet: &[u8], context: Option<&[u8]>) -> anyhow::Result<Outcome> {
         let mut output = vec![0; packet.len() + HEADROOM];
-        let result = load::program(&mut self.ebpf, program)?
+        let result = load::loaded(&self.ebpf, program)?
             .test_run(TestRunOptions {
                 data_in: Some(packet),
                 data_out: Some(&mut output),

@@ -4,7 +4,7 @@
 //! so that a packet meets the old table or the new one, never a part of either.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     mem,
     os::fd::{AsRawFd as _, OwnedFd},
     time::{Duration, Instant},
@@ -12,29 +12,43 @@ use std::{
 
 use anyhow::Context as _;
 use aya::maps::MapData;
-use balancer_common::abi::{Service, TableClass};
+use balancer_common::abi::{Service, Slot, TableClass, Tick};
 
 use super::{maps, pins::Pins, syscall};
-use crate::{maglev, reconcile::Table};
+use crate::{
+    maglev::{self, Slots},
+    reconcile::Table,
+};
 
-/// The tables of all services: for each size class a map from service index to table.
+/// The tables of all services.
 pub(super) struct Tables {
-    small: MapData,
-    medium: MapData,
-    large: MapData,
+    current: Classes,
+    previous: Classes,
+    /// Of services that remember only what a change moves.
+    handovers: HashMap<u32, Handover>,
     /// By service index: the share of new clients that each backend index gets.
     shares: HashMap<u32, HashMap<u32, f64>>,
     /// How long building tables took, until somebody asks.
     build_durations: Vec<Duration>,
 }
 
+/// For each size class a map from service index to table.
+struct Classes([(TableClass, MapData); 3]);
+
+struct Handover {
+    class: TableClass,
+    slots: Slots,
+    /// When slots last changed hands.
+    changed: Tick,
+}
+
 impl Tables {
     /// Opens the pinned maps.
     pub(super) fn open(pins: &Pins) -> anyhow::Result<Self> {
         Ok(Self {
-            small: maps::open(&pins.map("SMALL_TABLES"))?,
-            medium: maps::open(&pins.map("MEDIUM_TABLES"))?,
-            large: maps::open(&pins.map("LARGE_TABLES"))?,
+            current: Classes::open(pins, ["SMALL_TABLES", "MEDIUM_TABLES", "LARGE_TABLES"])?,
+            previous: Classes::open(pins, ["SMALL_PREVIOUS", "MEDIUM_PREVIOUS", "LARGE_PREVIOUS"])?,
+            handovers: HashMap::new(),
             shares: HashMap::new(),
             build_durations: Vec::new(),
         })
@@ -43,37 +57,111 @@ impl Tables {
     /// Builds and publishes the tables of the services with these indices. Those that the kernel holds already are left
     /// alone. For each size class there is one system call, in which the kernel waits once for the packets that still
     /// use an old table.
-    pub(super) fn publish(&mut self, tables: &[(u32, Table)]) -> anyhow::Result<()> {
-        for class in TableClass::ALL {
-            let mut indices = Vec::new();
-            let mut inner = Vec::new();
-            for (index, table) in tables {
-                if TableClass::for_size(table.size.slots() as usize) != Some(class) {
-                    continue;
-                }
-                let started = Instant::now();
-                let slots = maglev::build(&table.candidates, table.size);
-                self.build_durations.push(started.elapsed());
-                self.shares.insert(*index, shares(&slots));
-                let value = fill(&slots, class.capacity());
-                if self.current(*index, class)?.as_ref() != Some(&value) {
-                    indices.push(*index);
-                    inner.push(syscall::array_of_one(&value).context("cannot make a Maglev table")?);
-                }
-            }
-            let descriptors: Vec<_> = inner.iter().map(OwnedFd::as_raw_fd).collect();
-            syscall::update_all(self.of(class).fd(), &indices, &descriptors).context("cannot publish Maglev tables")?;
+    pub(super) fn publish(&mut self, tables: &[(u32, Table)], now: Tick) -> anyhow::Result<()> {
+        let mut current = Vec::new();
+        let mut previous = Vec::new();
+        for (index, table) in tables {
+            let Some(class) = TableClass::for_size(table.size.slots() as usize) else {
+                continue;
+            };
+            let started = Instant::now();
+            let owners = maglev::build(&table.candidates, table.size);
+            self.build_durations.push(started.elapsed());
+            self.shares.insert(*index, shares(&owners));
+            let slots = if let Some(serving) = &table.handover {
+                let serving = serving.iter().copied().collect();
+                let slots = self.hand_over(*index, class, &owners, &serving, now)?;
+                previous.push((*index, class, slots.previous.clone()));
+                slots
+            } else {
+                self.handovers.remove(index);
+                self.previous.clear(*index, None)?;
+                Slots::new(&owners)
+            };
+            current.push((*index, class, slots.current));
         }
-        Ok(())
+        // A slot that is marked in the current table needs its previous owner.
+        self.previous.publish(&previous)?;
+        self.current.publish(&current)
+    }
+
+    /// The table in which the slots of a service go from their present owners to `owners`.
+    fn hand_over(
+        &mut self,
+        index: u32,
+        class: TableClass,
+        owners: &[u32],
+        serving: &HashSet<u32>,
+        now: Tick,
+    ) -> anyhow::Result<Slots> {
+        let before = match self.handovers.remove(&index) {
+            Some(handover) => Some(handover.slots),
+            None => self.held(index, class, owners.len())?,
+        };
+        let slots = match before {
+            Some(before) => before.hand_over(owners, serving),
+            None => Slots::new(owners),
+        };
+        let handover = Handover {
+            class,
+            slots: slots.clone(),
+            changed: now,
+        };
+        self.handovers.insert(index, handover);
+        Ok(slots)
+    }
+
+    /// What the kernel holds of a service, if it holds anything.
+    fn held(&self, index: u32, class: TableClass, size: usize) -> anyhow::Result<Option<Slots>> {
+        let cut = |bits: Vec<u32>| -> Vec<Slot> { bits.into_iter().take(size).map(Slot::from_bits).collect() };
+        let Some(current) = self.current.held(index, class)?.map(cut) else {
+            return Ok(None);
+        };
+        Ok(Some(match self.previous.held(index, class)?.map(cut) {
+            Some(previous) => Slots { current, previous },
+            // Until now every flow of the service was remembered, or none.
+            None => Slots::unknown(&current.iter().map(|slot| slot.backend()).collect::<Vec<_>>()),
+        }))
+    }
+
+    /// Takes the marks from slots on which no flow needs them: those of services that have not changed for as long as
+    /// `timeout` says, except for the `disputed` ones.
+    pub(super) fn settle(
+        &mut self,
+        disputed: &HashMap<u32, HashSet<u32>>,
+        now: Tick,
+        timeout: impl Fn(u32) -> Option<u32>,
+    ) -> anyhow::Result<()> {
+        let none = HashSet::new();
+        let mut current = Vec::new();
+        for (&index, handover) in &mut self.handovers {
+            let due = timeout(index).is_some_and(|timeout| now.since(handover.changed) > timeout);
+            if !due || !handover.slots.has_marks() {
+                continue;
+            }
+            let settled = handover.slots.settle(disputed.get(&index).unwrap_or(&none));
+            if settled != handover.slots {
+                current.push((index, handover.class, settled.current.clone()));
+                handover.slots = settled;
+            }
+        }
+        self.current.publish(&current)
+    }
+
+    /// The owner of a slot of a service that remembers only what a change moves.
+    pub(super) fn owner(&self, service: u32, slot: u32) -> Option<u32> {
+        let slots = &self.handovers.get(&service)?.slots;
+        Some(slots.current.get(slot as usize)?.backend())
     }
 
     /// The published table of a service, as the kernel holds it.
     pub(super) fn published(&self, index: u32, record: &Service) -> anyhow::Result<Option<Vec<u32>>> {
-        let mut table = self.current(index, record.table_class())?;
-        if let Some(table) = &mut table {
-            table.truncate(record.table_size as usize);
-        }
-        Ok(table)
+        let table = self.current.held(index, record.table_class())?;
+        let owners = |bits: Vec<u32>| {
+            let slots = bits.into_iter().take(record.table_size as usize);
+            slots.map(|bits| Slot::from_bits(bits).backend()).collect()
+        };
+        Ok(table.map(owners))
     }
 
     /// The share of a service's new clients that a backend gets, 0 to 1.
@@ -89,43 +177,76 @@ impl Tables {
 
     /// Removes a service's table from every class but `kept`.
     pub(super) fn clear(&mut self, index: u32, kept: Option<TableClass>) -> anyhow::Result<()> {
-        for class in TableClass::ALL {
-            if kept != Some(class) {
-                syscall::delete(self.of(class).fd(), index).context("cannot remove a Maglev table")?;
-            }
-        }
+        self.current.clear(index, kept)?;
+        self.previous.clear(index, kept)?;
         if kept.is_none() {
             self.shares.remove(&index);
+            self.handovers.remove(&index);
+        }
+        Ok(())
+    }
+}
+
+impl Classes {
+    fn open(pins: &Pins, [small, medium, large]: [&str; 3]) -> anyhow::Result<Self> {
+        Ok(Self([
+            (TableClass::Small, maps::open(&pins.map(small))?),
+            (TableClass::Medium, maps::open(&pins.map(medium))?),
+            (TableClass::Large, maps::open(&pins.map(large))?),
+        ]))
+    }
+
+    /// Publishes tables by service index, except for those that the kernel holds already.
+    fn publish(&self, tables: &[(u32, TableClass, Vec<Slot>)]) -> anyhow::Result<()> {
+        for (class, map) in &self.0 {
+            let mut indices = Vec::new();
+            let mut inner = Vec::new();
+            for (index, _, slots) in tables.iter().filter(|(_, of, _)| of == class) {
+                let value = fill(slots, class.capacity());
+                if held(map, *index, *class)?.as_ref() != Some(&value) {
+                    indices.push(*index);
+                    inner.push(syscall::array_of_one(&value).context("cannot make a Maglev table")?);
+                }
+            }
+            let descriptors: Vec<_> = inner.iter().map(OwnedFd::as_raw_fd).collect();
+            syscall::update_all(map.fd(), &indices, &descriptors).context("cannot publish Maglev tables")?;
         }
         Ok(())
     }
 
-    /// The table that the kernel holds, in its full capacity.
-    fn current(&self, index: u32, class: TableClass) -> anyhow::Result<Option<Vec<u32>>> {
-        let mut id = [0_u32];
-        if !syscall::lookup(self.of(class).fd(), index, &mut id)? {
-            return Ok(None);
+    /// Removes a service's table from every class but `kept`.
+    fn clear(&self, index: u32, kept: Option<TableClass>) -> anyhow::Result<()> {
+        for (class, map) in &self.0 {
+            if kept != Some(*class) {
+                syscall::delete(map.fd(), index).context("cannot remove a Maglev table")?;
+            }
         }
-        let [id] = id;
-        let table = MapData::from_id(id)?;
-        let mut value = vec![0; class.capacity()];
-        let found = syscall::lookup(table.fd(), 0, &mut value)?;
-        Ok(found.then_some(value))
+        Ok(())
     }
 
-    const fn of(&self, class: TableClass) -> &MapData {
-        match class {
-            TableClass::Small => &self.small,
-            TableClass::Medium => &self.medium,
-            TableClass::Large => &self.large,
-        }
+    fn held(&self, index: u32, class: TableClass) -> anyhow::Result<Option<Vec<u32>>> {
+        let map = self.0.iter().find(|(of, _)| *of == class);
+        map.map_or(Ok(None), |(_, map)| held(map, index, class))
     }
+}
+
+/// The table that the kernel holds, in its full capacity.
+fn held(map: &MapData, index: u32, class: TableClass) -> anyhow::Result<Option<Vec<u32>>> {
+    let mut id = [0_u32];
+    if !syscall::lookup(map.fd(), index, &mut id)? {
+        return Ok(None);
+    }
+    let [id] = id;
+    let table = MapData::from_id(id)?;
+    let mut value = vec![0; class.capacity()];
+    let found = syscall::lookup(table.fd(), 0, &mut value)?;
+    Ok(found.then_some(value))
 }
 
 /// The slots of a table, repeated up to the capacity of its class: while the size of a service's table changes, a packet
 /// may for a moment look behind its end, and finds a backend there too.
-fn fill(slots: &[u32], capacity: usize) -> Vec<u32> {
-    slots.iter().copied().cycle().take(capacity).collect()
+fn fill(slots: &[Slot], capacity: usize) -> Vec<u32> {
+    slots.iter().map(|slot| slot.bits()).cycle().take(capacity).collect()
 }
 
 /// The share of the slots that each backend has.

@@ -7,6 +7,7 @@
 //! A backend that comes or goes takes or leaves its own slots and disturbs few others.
 
 mod fill;
+mod handover;
 mod moved;
 mod turns;
 
@@ -22,6 +23,8 @@ pub use moved::moved;
 
 use fill::{Walk, fill};
 use turns::Turns;
+
+pub use handover::Slots;
 
 // Whoever changes a seed moves clients.
 const OFFSET_SEED: u64 = u64::from_be_bytes(*b"\0\0offset");

@@ -1,6 +1,6 @@
 //! What the data plane should hold.
 
-use balancer_common::abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port};
+use balancer_common::abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, Tracking, WhenDown};
 
 use crate::maglev::TableSize;
 
@@ -24,6 +24,16 @@ pub struct DesiredService {
     pub protocol: u8,
     /// What decides where a new flow goes.
     pub affinity: AffinityKind,
+    /// The bits of a client's address that count where the affinity is the client's.
+    pub client_mask: Address,
+    /// How long an idle flow or client keeps its backend, in units of [`Tick`](balancer_common::abi::Tick).
+    pub timeout: u32,
+    /// Which flows are remembered.
+    pub tracking: Tracking,
+    /// What the flows and clients of a backend that is down get.
+    pub when_down: WhenDown,
+    /// Clients that belong together; no two have the same prefix.
+    pub pins: Vec<DesiredPin>,
     /// How packets get to the backends.
     pub forwarding: Forwarding,
     /// Slots of the Maglev table.
@@ -51,4 +61,24 @@ pub struct DesiredBackend {
     pub weight: u32,
     /// What it may be given, and what the data plane is to remember of it.
     pub flags: BackendFlags,
+}
+
+/// Clients of a service that belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredPin {
+    /// Their address, as far as they have it in common.
+    pub client: Address,
+    /// How many bits of the address in its 128-bit form that is.
+    pub bits: u32,
+    /// What they share.
+    pub target: PinTarget,
+}
+
+/// What pinned clients share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinTarget {
+    /// A hash of a key.
+    Key([u8; 16]),
+    /// A backend of the service, by its name.
+    Backend(String),
 }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use balancer_common::abi::{ANY_PORT, Backend, BackendFlags, EndpointKey, Role, Service, TableClass};
+use balancer_common::abi::{
+    ANY_PORT, Backend, BackendFlags, EndpointKey, Pin, PinPrefix, Role, Service, ServiceParts, TableClass, Tracking,
+};
 
 use super::{
-    Desired, DesiredBackend, DesiredService, Index, Operation, State, Table,
+    Desired, DesiredBackend, DesiredService, Index, Operation, PinKey, PinTarget, State, Table,
     endpoints::{Endpoints, reply_port},
 };
 use crate::maglev::Candidate;
@@ -45,9 +47,11 @@ pub fn diff(state: &State, desired: &Desired, limits: Limits) -> Result<Vec<Oper
     plan.write_backends(&mut operations);
     plan.bind(Side::Backends, &mut operations);
     plan.publish_tables(&mut operations);
+    plan.write_pins(&mut operations);
     plan.write_services(&mut operations);
     plan.bind(Side::Services, &mut operations);
     plan.unbind(&mut operations);
+    plan.remove_pins(&mut operations);
     plan.release(&mut operations);
     Ok(operations)
 }
@@ -64,6 +68,7 @@ struct Plan<'a> {
     state: &'a State,
     services: Vec<PlannedService<'a>>,
     endpoints: HashMap<EndpointKey, u32>,
+    pins: HashMap<PinKey, Pin>,
 }
 
 struct PlannedService<'a> {
@@ -101,6 +106,7 @@ impl<'a> Plan<'a> {
         }
         Ok(Self {
             state,
+            pins: services.iter().flat_map(pins).collect(),
             services,
             endpoints: endpoints.targets(&state.endpoints),
         })
@@ -141,6 +147,24 @@ impl<'a> Plan<'a> {
         if !tables.is_empty() {
             operations.push(Operation::PublishTables { tables });
         }
+    }
+
+    fn write_pins(&self, operations: &mut Vec<Operation>) {
+        let mut changed: Vec<_> = self
+            .pins
+            .iter()
+            .filter(|(key, pin)| self.state.pins.get(key) != Some(pin))
+            .map(|(&key, &pin)| (key, pin))
+            .collect();
+        changed.sort_unstable_by_key(|&(key, _)| key);
+        operations.extend(changed.into_iter().map(|(key, pin)| Operation::WritePin { key, pin }));
+    }
+
+    fn remove_pins(&self, operations: &mut Vec<Operation>) {
+        let pins = self.state.pins.keys();
+        let mut gone: Vec<_> = pins.filter(|key| !self.pins.contains_key(key)).copied().collect();
+        gone.sort_unstable();
+        operations.extend(gone.into_iter().map(|key| Operation::RemovePin { key }));
     }
 
     fn write_services(&self, operations: &mut Vec<Operation>) {
@@ -303,14 +327,56 @@ fn table(service: &PlannedService<'_>) -> Table {
         })
         .collect();
     candidates.sort_unstable_by_key(|candidate| candidate.value);
+    let handover = (service.desired.tracking == Tracking::Changes).then(|| {
+        let backends = service.backends.iter();
+        let serving = backends.filter(|backend| backend.record.flags.contains(BackendFlags::KEEPS_FLOWS));
+        let mut serving: Vec<_> = serving.map(|backend| backend.index).collect();
+        serving.sort_unstable();
+        serving
+    });
     Table {
         size: service.desired.table_size,
         candidates,
+        handover,
     }
+}
+
+/// The pins of a service. One to a backend that is not there is left out: its clients go where the table says.
+fn pins(service: &PlannedService<'_>) -> Vec<(PinKey, Pin)> {
+    let index_of = |name: &String| {
+        let backend = service.backends.iter().find(|backend| backend.desired.name == *name);
+        backend.map(|backend| backend.index)
+    };
+    let pins = service.desired.pins.iter().filter_map(|desired| {
+        let key = PinKey {
+            bits: PinPrefix::SERVICE_BITS + desired.bits,
+            prefix: PinPrefix::new(service.index, desired.client),
+        };
+        let pin = match &desired.target {
+            PinTarget::Key(key) => Pin { key: *key, backend: 0 },
+            PinTarget::Backend(name) => Pin {
+                key: [0; 16],
+                backend: index_of(name)?,
+            },
+        };
+        Some((key, pin))
+    });
+    pins.collect()
 }
 
 fn service_record(service: &DesiredService) -> Service {
     let slots = service.table_size.slots();
-    let class = TableClass::for_size(slots as usize).unwrap_or(TableClass::Large);
-    Service::new(service.vip, class, slots, service.affinity, service.forwarding)
+    ServiceParts {
+        vip: service.vip,
+        client_mask: service.client_mask,
+        table_size: slots,
+        table_class: TableClass::for_size(slots as usize).unwrap_or(TableClass::Large),
+        timeout: service.timeout,
+        affinity: service.affinity,
+        forwarding: service.forwarding,
+        tracking: service.tracking,
+        when_down: service.when_down,
+        has_pins: !service.pins.is_empty(),
+    }
+    .into()
 }

@@ -13,6 +13,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use desired::{Desired, DesiredBackend, DesiredService};
+pub use desired::{Desired, DesiredBackend, DesiredPin, DesiredService, PinTarget};
 pub use diff::{Exhausted, Limits, diff};
-pub use state::{BackendEntry, BackendIdentity, Index, Operation, ServiceEntry, State, Table};
+pub use state::{BackendEntry, BackendIdentity, Index, Operation, PinKey, ServiceEntry, State, Table};

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use balancer_common::abi::{Address, Backend, EndpointKey, Port, Service};
+use balancer_common::abi::{Address, Backend, EndpointKey, Pin, PinPrefix, Port, Service};
 
 use crate::maglev::{Candidate, TableSize};
 
@@ -20,6 +20,8 @@ pub struct State {
     pub vacated: HashMap<u32, u32>,
     /// Endpoints with their targets.
     pub endpoints: HashMap<EndpointKey, u32>,
+    /// What clients are pinned to.
+    pub pins: HashMap<PinKey, Pin>,
     /// What the published table of each service was made from, where that is known.
     pub tables: HashMap<u32, Table>,
 }
@@ -49,6 +51,17 @@ pub struct Table {
     pub size: TableSize,
     /// The backends that take new clients, in the order of their indices.
     pub candidates: Vec<Candidate>,
+    /// For a service that remembers only what a change moves: the backends that may still have flows, ascending.
+    pub handover: Option<Vec<u32>>,
+}
+
+/// What a pin is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PinKey {
+    /// How many bits of the prefix count.
+    pub bits: u32,
+    /// The prefix.
+    pub prefix: PinPrefix,
 }
 
 /// One change of the maps.
@@ -111,6 +124,18 @@ pub enum Operation {
         /// The endpoint.
         key: EndpointKey,
     },
+    /// Pins the clients of a prefix.
+    WritePin {
+        /// The prefix.
+        key: PinKey,
+        /// What they share.
+        pin: Pin,
+    },
+    /// Lets the clients of a prefix go.
+    RemovePin {
+        /// The prefix.
+        key: PinKey,
+    },
     /// Waits until no packet is processed any more with what was there before.
     Settle,
     /// Builds and publishes Maglev tables, each whole.
@@ -132,6 +157,8 @@ impl fmt::Display for Operation {
             Self::ReleaseBackend { index } => write!(f, "remove backend {index}"),
             Self::Bind { key, .. } => write!(f, "bind {:?} port {}", key.address, u16::from_be_bytes(key.port())),
             Self::Unbind { key } => write!(f, "unbind {:?} port {}", key.address, u16::from_be_bytes(key.port())),
+            Self::WritePin { .. } => f.write_str("pin clients"),
+            Self::RemovePin { .. } => f.write_str("unpin clients"),
             Self::Settle => f.write_str("wait for packets"),
             Self::PublishTables { tables } => write!(f, "publish {} Maglev tables", tables.len()),
         }
@@ -207,6 +234,12 @@ impl State {
             }
             Operation::Unbind { key } => {
                 self.endpoints.remove(&key);
+            }
+            Operation::WritePin { key, pin } => {
+                self.pins.insert(key, pin);
+            }
+            Operation::RemovePin { key } => {
+                self.pins.remove(&key);
             }
             Operation::Settle => {}
             Operation::PublishTables { tables } => self.tables.extend(tables),

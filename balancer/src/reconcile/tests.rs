@@ -1,7 +1,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use balancer_common::abi::{
-    ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, Forwarding, NextHop, Port, Role, protocol,
+    ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, Forwarding, NextHop, Port, Role, Tracking, WhenDown,
+    protocol,
 };
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
@@ -20,6 +21,11 @@ fn service(name: &str, vip: u8, ports: &[u16], backends: Vec<DesiredBackend>) ->
         ports: ports.iter().map(|port| port.to_be_bytes()).collect(),
         protocol: protocol::TCP,
         affinity: AffinityKind::ClientIpPort,
+        client_mask: Address::mask(128),
+        timeout: 1_000,
+        tracking: Tracking::Full,
+        when_down: WhenDown::Reassign,
+        pins: Vec::new(),
         forwarding: Forwarding::Nat,
         table_size: TableSize::new(7).unwrap(),
         backends,

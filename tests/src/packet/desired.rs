@@ -6,9 +6,13 @@ use balancer::{
     maglev::TableSize,
     reconcile::{DesiredBackend, DesiredService},
 };
-use balancer_common::abi::{AffinityKind, BackendFlags, Forwarding, NextHop};
+use balancer_common::abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, Tracking, WhenDown};
 
 use super::Interface;
+
+/// How long idle flows and clients are remembered unless a test says otherwise, in units of the data plane's clock: some
+/// minutes.
+const TIMEOUT: u32 = 1_000;
 
 /// A service with a small table. No ports means every port.
 pub fn service(
@@ -24,6 +28,11 @@ pub fn service(
         ports: ports.iter().map(|port| port.to_be_bytes()).collect(),
         protocol,
         affinity: AffinityKind::ClientIpPort,
+        client_mask: Address::mask(128),
+        timeout: TIMEOUT,
+        tracking: Tracking::Full,
+        when_down: WhenDown::Reassign,
+        pins: Vec::new(),
         forwarding: Forwarding::Nat,
         table_size: TableSize::new(251).expect("251 is a prime"),
         backends: backends.into_iter().collect(),
@@ -40,7 +49,7 @@ pub fn backend(address: SocketAddr) -> DesiredBackend {
         tunnel_source: Interface::BACKENDS.address_of(address.ip()).into(),
         mtu: 1_500,
         weight: 100,
-        flags: BackendFlags::KEEPS_FLOWS,
+        flags: BackendFlags::KEEPS_FLOWS.with(BackendFlags::KEEPS_CLIENTS),
     }
 }
 

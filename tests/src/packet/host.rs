@@ -86,6 +86,7 @@ impl Host<'_> {
                 pin_path: pins.path().to_owned(),
                 max_flows,
                 max_services: 1_023,
+                max_clients: 1_024,
                 max_backends: 1_023,
                 tunnel_source: config::TunnelSource::default(),
             };

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use balancer::reconcile::Operation;
+use balancer::reconcile::{DesiredBackend, DesiredService, Operation};
 use balancer_common::{
     DropReason,
-    abi::{EndpointKey, NextHop, Role, protocol::TCP},
+    abi::{BackendFlags, EndpointKey, NextHop, Role, WhenDown, protocol::TCP},
 };
 use balancer_tests::packet::{Action, Extension, Host, Interface, Ledger, Packet, Transport, backend, service};
 
@@ -37,6 +37,19 @@ fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> Option<(I
     let (vip, target) = (SocketAddr::new(family.vip, 80), SocketAddr::new(family.backend, 8080));
     let request = Packet::new(Transport::ack(), client, vip);
     host.serve([service("web", family.vip, TCP, &[80], [backend(target)])]);
+    let awaited = BackendFlags::DOWN.with(BackendFlags::EXPECTED);
+    let kept = |host: &mut Host<'_>, request: &Packet, when_down, flags| {
+        answered(host, request, target);
+        let down = DesiredBackend {
+            flags,
+            ..backend(target)
+        };
+        host.serve([DesiredService {
+            when_down,
+            ..service("web", family.vip, TCP, &[80], [down])
+        }]);
+        request.clone()
+    };
     let from_client = |packet: &Packet| (Interface::CLIENTS, packet.frame());
     Some(match reason {
         // Packets that are handed over have more in front than any driver leaves.
@@ -82,6 +95,9 @@ fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> Option<(I
             host.ip(&format!("route add prohibit {}", family.client));
             (Interface::BACKENDS, answered(host, &request, target).frame())
         }
+        DropReason::BackendDown => from_client(&kept(host, &request, WhenDown::Drop, awaited)),
+        DropReason::Rejected => from_client(&kept(host, &request, WhenDown::Reject, awaited)),
+        DropReason::Suspended => from_client(&kept(host, &request, WhenDown::Reassign, BackendFlags::SUSPENDED)),
         DropReason::Internal => {
             // What the reconciler would never do: an endpoint that leads nowhere.
             let key = EndpointKey::new(Role::Service, family.vip.into(), FREE.to_be_bytes(), TCP);

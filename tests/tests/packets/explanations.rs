@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use balancer::reconcile::{DesiredBackend, DesiredService};
 use balancer_common::abi::{
-    AffinityKind, BackendFlags, Explanation, NextHop, Reason,
+    AffinityKind, BackendFlags, Explanation, NextHop, Reason, Tick,
     protocol::{TCP, UDP},
 };
 use balancer_tests::packet::{Action, Host, Interface, Ledger, Packet, Transport, backend, read, service};
@@ -28,7 +28,10 @@ fn packet(protocol: u8, client: SocketAddr, service: SocketAddr) -> Packet {
 fn explain(host: &mut Host<'_>, protocol: u8, client: SocketAddr, service: SocketAddr) -> Explanation {
     let mut answers = [Explanation::default(); 2];
     let counted = host.count(|host| {
-        answers = [(); 2].map(|()| host.explain(client, service, protocol));
+        answers = [(); 2].map(|()| Explanation {
+            moment: Tick::default(),
+            ..host.explain(client, service, protocol)
+        });
     });
     assert_eq!(counted, Ledger::default(), "the question leaves a trace");
     assert_eq!(answers[0], answers[1]);
@@ -54,12 +57,12 @@ fn foretold(host: &mut Host<'_>, protocol: u8, client: SocketAddr, service: Sock
             outcome.assert(&case, Action::Drop, &packet.frame());
             assert_eq!(counted, Ledger::drop("no_backend"), "{case}");
         }
-        Reason::Flow | Reason::Maglev => {
+        Reason::Flow | Reason::Maglev | Reason::Affinity | Reason::Pin => {
             assert_eq!(outcome.action, Action::Redirect, "{case}");
             let backend = &host.dataplane().state().backends[&explanation.backend];
             assert_eq!(read(&outcome.frame).destination.to_string(), backend.name, "{case}");
             let name = host.dataplane().state().services[&explanation.service].name.clone();
-            let new_flows = u64::from(reason == Reason::Maglev);
+            let new_flows = u64::from(reason != Reason::Flow);
             assert_eq!(counted.services[&name].new_flows, new_flows, "{case}");
         }
     }

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod cases;
+mod clients;
 mod drops;
 mod dsr;
 mod explanations;
@@ -14,4 +15,5 @@ mod routes;
 mod services;
 mod setting;
 mod shared;
+mod tracking;
 mod tunnels;

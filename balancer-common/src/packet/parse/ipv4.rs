@@ -24,7 +24,7 @@ pub(super) fn parse<P: Packet + ?Sized>(packet: &P, network: usize) -> Result<He
         return Err(Unparsed::Fragment(destination));
     }
     let transport = network + header_len;
-    let ports = ports(packet, header.proto, transport, length - header_len, malformed)?;
+    let (ports, tcp_flags) = ports(packet, header.proto, transport, length - header_len, malformed)?;
     Ok(Headers {
         family: Family::V4,
         network: network as u16,
@@ -35,6 +35,7 @@ pub(super) fn parse<P: Packet + ?Sized>(packet: &P, network: usize) -> Result<He
         source: Address::v4(header.src_addr),
         destination,
         ports,
+        tcp_flags,
     })
 }
 

@@ -36,7 +36,7 @@ pub(super) fn parse<P: Packet + ?Sized>(packet: &P, network: usize) -> Result<He
     let (protocol, extensions) =
         skip_extensions(packet, network + Ipv6Hdr::LEN, payload, header.next_hdr, destination)?;
     let transport = network + Ipv6Hdr::LEN + extensions;
-    let ports = ports(packet, protocol, transport, payload - extensions, malformed)?;
+    let (ports, tcp_flags) = ports(packet, protocol, transport, payload - extensions, malformed)?;
     Ok(Headers {
         family: Family::V6,
         network: network as u16,
@@ -47,6 +47,7 @@ pub(super) fn parse<P: Packet + ?Sized>(packet: &P, network: usize) -> Result<He
         source,
         destination,
         ports,
+        tcp_flags,
     })
 }
 

@@ -86,6 +86,7 @@ fn a_packet_written_out_by_hand_is_parsed() {
         family: Family::V4,
         protocol: 17,
         ttl: 63,
+        tcp_flags: 0,
     };
     assert_eq!(parse(frame.as_slice()), Ok(expected));
 }

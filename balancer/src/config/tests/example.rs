@@ -19,6 +19,7 @@ fn full_example() -> Config {
             pin_path: "/sys/fs/bpf/balancer".into(),
             max_flows: 1_048_576,
             max_services: 4096,
+            max_clients: 262_144,
             max_backends: 16384,
             tunnel_source: TunnelSource::default(),
         },
@@ -124,7 +125,7 @@ fn the_example_without_what_is_unsupported_reaches_the_model() {
     assert_eq!(loaded.config, expected);
     assert_eq!(
         shown(&loaded.warnings),
-        "test.toml:51:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
+        "test.toml:52:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
     );
 }
 
@@ -186,20 +187,15 @@ fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
         .replace("\"nat\"     ", "\"full-nat\"")
         .replace("\"client-ip-port\"", "\"quic-cid\"      ")
         .replace("\"reassign\"", "\"reject\"")
-        .replace("\"maglev\"", "\"least-flows\"")
-        .replace("\"full\"", "\"changes\"")
-        .replace("= []", "= [\"/usr/bin/wake\"]");
+        .replace("\"maglev\"", "\"least-flows\"");
     let expected = "\
-test.toml:26:14: forwarding = \"full-nat\" is not supported by this version; use \"nat\"
-test.toml:27:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
-test.toml:30:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
-test.toml:32:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
-test.toml:33:14: tracking = \"changes\" is not supported by this version; use \"full\"
-test.toml:36:14: wake other than [] is not supported by this version; leave it out
-test.toml:49:1: passive is not supported by this version; leave it out
-test.toml:53:1: limits is not supported by this version; leave it out
-test.toml:63:1: pin is not supported by this version; leave it out
-test.toml:67:1: sources is not supported by this version; leave it out";
+test.toml:27:14: forwarding = \"full-nat\" is not supported by this version; use \"nat\"
+test.toml:28:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
+test.toml:31:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
+test.toml:33:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
+test.toml:50:1: passive is not supported by this version; leave it out
+test.toml:54:1: limits is not supported by this version; leave it out
+test.toml:68:1: sources is not supported by this version; leave it out";
     assert_eq!(parse(&text, "test.toml").unwrap_err().to_string(), expected);
 }
 
@@ -207,10 +203,9 @@ test.toml:67:1: sources is not supported by this version; leave it out";
 fn every_unsupported_value_is_refused() {
     for (key, supported, values) in [
         ("forwarding", "nat", &["full-nat"][..]),
-        ("affinity", "client-ip-port", &["client-ip", "quic-cid"]),
-        ("when_down", "reassign", &["reject", "drop"]),
+        ("affinity", "client-ip-port", &["quic-cid"]),
+        ("when_down", "reassign", &["reject"]),
         ("selection", "maglev", &["least-flows"]),
-        ("tracking", "full", &["changes", "none"]),
     ] {
         let with = |value: &str| {
             let text = format!(

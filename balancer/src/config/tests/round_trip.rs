@@ -249,7 +249,7 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
 prop_compose! {
     fn config()(
         interfaces in prop::collection::btree_set("[a-z\"\\\\é][a-z0-9.]{0,9}", 1..4),
-        (xdp_mode, pin_path, max_flows) in (one_of(), path(), 1_u32..=1 << 27),
+        (xdp_mode, pin_path, max_flows, max_clients) in (one_of(), path(), 1_u32..=1 << 27, 1_u32..=1 << 27),
         (max_services, max_backends) in (10_u32..=1 << 16, 100_u32..=1 << 20),
         (v4, v6) in any::<(bool, bool)>(),
         (socket, state, listen) in (path(), path(), any::<(IpAddr, u16)>()),
@@ -262,6 +262,7 @@ prop_compose! {
                 xdp_mode,
                 pin_path,
                 max_flows,
+                max_clients,
                 max_services,
                 max_backends,
                 tunnel_source: TunnelSource {

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use etherparse::{LinkExtSlice, NetSlice, SlicedPacket, TransportSlice, ether_type};
+use etherparse::{LinkExtSlice, NetSlice, SlicedPacket, TcpSlice, TransportSlice, ether_type};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::packet::{parse::*, samples::samples};
@@ -10,9 +10,9 @@ use crate::packet::{parse::*, samples::samples};
 /// What `etherparse` finds in a frame that it takes for a TCP segment or a UDP datagram.
 fn judged(frame: &[u8]) -> Option<Headers> {
     let packet = SlicedPacket::from_ethernet(frame).ok()?;
-    let (protocol, source_port, destination_port, transport) = match packet.transport.as_ref()? {
-        TransportSlice::Tcp(tcp) => (6, tcp.source_port(), tcp.destination_port(), tcp.slice()),
-        TransportSlice::Udp(udp) => (17, udp.source_port(), udp.destination_port(), udp.slice()),
+    let (protocol, source_port, destination_port, tcp_flags, transport) = match packet.transport.as_ref()? {
+        TransportSlice::Tcp(tcp) => (6, tcp.source_port(), tcp.destination_port(), flags(tcp), tcp.slice()),
+        TransportSlice::Udp(udp) => (17, udp.source_port(), udp.destination_port(), 0, udp.slice()),
         _ => return None,
     };
     let offset = |part: &[u8]| u16::try_from(part.as_ptr().addr() - frame.as_ptr().addr()).unwrap();
@@ -51,7 +51,24 @@ fn judged(frame: &[u8]) -> Option<Headers> {
         family,
         protocol,
         ttl,
+        tcp_flags,
     })
+}
+
+fn flags(tcp: &TcpSlice<'_>) -> u8 {
+    [
+        tcp.fin(),
+        tcp.syn(),
+        tcp.rst(),
+        tcp.psh(),
+        tcp.ack(),
+        tcp.urg(),
+        tcp.ece(),
+        tcp.cwr(),
+    ]
+    .into_iter()
+    .rev()
+    .fold(0, |flags, flag| flags << 1 | u8::from(flag))
 }
 
 /// Whether a packet that `etherparse` takes for a TCP segment or a UDP datagram is one that the parser has to refuse.

@@ -26,7 +26,7 @@ use crate::{
     },
     controller::{BackendKey, Controller, End, Followers, Handle, Input},
     dataplane::{self, Dataplane, NeighborRequests, WakeRequests},
-    health::{Checker, Verdicts},
+    health::{self, Checker, Verdicts},
     intent::{Intent, Store},
     local_ports,
     metrics::{self, DaemonMetrics},
@@ -99,9 +99,12 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
     let own_metrics = Arc::new(DaemonMetrics::new()?);
     own_metrics.count_reload(true);
     let observer = Arc::clone(&own_metrics);
-    let (checker, verdicts) = Checker::new(move |(service, backend): &BackendKey, outcome| {
-        observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
-    });
+    let (checker, verdicts) = Checker::new(
+        room_for_probes(&config),
+        move |(service, backend): &BackendKey, outcome| {
+            observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
+        },
+    );
     let followers = Followers::new(checker, Arc::clone(&neighbors));
     let (mut controller, clock) = Controller::new(
         intent,
@@ -184,6 +187,18 @@ pub(crate) fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("the service manager could not be told: {error}");
     }
+}
+
+/// How many probes may be under way at once.
+fn room_for_probes(config: &Config) -> usize {
+    let wanted = config.health.max_concurrent;
+    let room = health::make_room(wanted);
+    if room < wanted {
+        tracing::warn!(
+            "at most {room} probes run at once, as the hard limit of open files allows no more: raise it, or lower health.max_concurrent = {wanted}"
+        );
+    }
+    room
 }
 
 /// Waits until every backend's next hop is known, or known to be missing.

@@ -2,6 +2,8 @@
 //!
 //! Every structure is taken apart whole, so that a field added to the model cannot be forgotten here.
 
+mod health;
+
 use std::{path::Path, time::Duration};
 
 use serde::Serialize;
@@ -9,8 +11,8 @@ use toml::ser::ValueSerializer;
 
 use super::{
     model::{
-        Backend, Config, Control, Dataplane, HealthCheck, HttpProbe, Limits, Metrics, Passive, Pin, PinTarget, Probe,
-        Service, Sources, TunnelSource, address_text,
+        Backend, Config, Control, Dataplane, Limits, Metrics, Passive, Pin, PinTarget, Probing, Service, Sources,
+        TunnelSource, address_text,
     },
     schema::{self, Shape},
     sections::VERSION,
@@ -22,6 +24,7 @@ pub fn export(config: &Config) -> String {
         dataplane,
         control: Control { socket, state },
         metrics: Metrics { listen },
+        health: Probing { max_concurrent },
         services,
     } = config;
     let mut out = Writer::default();
@@ -32,6 +35,8 @@ pub fn export(config: &Config) -> String {
     out.key("state", path(state));
     out.table(&schema::METRICS);
     out.key("listen", listen);
+    out.table(&schema::PROBING);
+    out.key("max_concurrent", max_concurrent);
     for service in services {
         write_service(&mut out, service);
     }
@@ -119,7 +124,7 @@ fn write_service(out: &mut Writer, service: &Service) {
     out.key("panic_threshold", panic_threshold);
     out.key("wake", wake);
     if let Some(health) = health {
-        write_health(out, health);
+        health::write(out, health);
     }
     if let Some(Passive {
         max_fails,
@@ -150,40 +155,6 @@ fn write_service(out: &mut Writer, service: &Service) {
         out.key("allow", allow);
         out.key("deny", deny);
     }
-}
-
-fn write_health(out: &mut Writer, health: &HealthCheck) {
-    let HealthCheck {
-        probe,
-        port,
-        interval,
-        timeout,
-        healthy_threshold,
-        unhealthy_threshold,
-    } = health;
-    out.table(&schema::HEALTH);
-    match probe {
-        Probe::Tcp => out.key("kind", "tcp"),
-        Probe::Http(HttpProbe {
-            path,
-            host,
-            expect_status: (low, high),
-        }) => {
-            out.key("kind", "http");
-            out.key("path", path);
-            if let Some(host) = host {
-                out.key("host", host);
-            }
-            out.key("expect_status", format!("{low}-{high}"));
-        }
-    }
-    if let Some(port) = port {
-        out.key("port", port);
-    }
-    out.key("interval", duration(*interval));
-    out.key("timeout", duration(*timeout));
-    out.key("healthy_threshold", healthy_threshold);
-    out.key("unhealthy_threshold", unhealthy_threshold);
 }
 
 fn write_backend(out: &mut Writer, backend: &Backend) {

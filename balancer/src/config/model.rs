@@ -3,6 +3,8 @@
 //! Every value here has been checked, so no consumer checks again: names are unique, ports and sizes are in range,
 //! defaults are filled in.
 
+mod health;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -13,6 +15,7 @@ use std::{
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+pub use self::health::*;
 use crate::maglev::TableSize;
 
 /// A whole configuration.
@@ -24,6 +27,8 @@ pub struct Config {
     pub control: Control,
     /// The metrics endpoint.
     pub metrics: Metrics,
+    /// Bounds of health checking.
+    pub health: Probing,
     /// The services, in the order of the file.
     pub services: Vec<Service>,
 }
@@ -316,43 +321,6 @@ pub fn address_text(address: IpAddr, port: Option<u16>) -> String {
         Some(port) => SocketAddr::new(address, port).to_string(),
         None => address.to_string(),
     }
-}
-
-/// How a backend's health is found out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// What is asked of the backend.
-    pub probe: Probe,
-    /// Port to ask; `None` asks the backend's own, or the service's first.
-    pub port: Option<u16>,
-    /// Time from one probe to the next.
-    pub interval: Duration,
-    /// Time that a probe may take.
-    pub timeout: Duration,
-    /// Successes in a row that bring a down backend up.
-    pub healthy_threshold: u32,
-    /// Failures in a row that take an up backend down.
-    pub unhealthy_threshold: u32,
-}
-
-/// What is asked of a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// To accept a TCP connection.
-    Tcp,
-    /// To answer an HTTP request.
-    Http(HttpProbe),
-}
-
-/// An HTTP request and what counts as an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpProbe {
-    /// Path and query.
-    pub path: String,
-    /// `Host` header; `None` sends the backend's address.
-    pub host: Option<String>,
-    /// Lowest and highest status that counts as healthy.
-    pub expect_status: (u16, u16),
 }
 
 /// Failures seen in live traffic.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Display, hash::Hash, ops::RangeInclusive, t
 use clap::{ValueEnum, builder::PossibleValue};
 use toml::{
     Spanned,
-    de::{DeInteger, DeTable, DeValue},
+    de::{DeInteger, DeString, DeTable, DeValue},
 };
 
 use super::{
@@ -212,6 +212,30 @@ impl<'t> Value<'t> {
         Ok(table)
     }
 
+    /// Whether it is a table.
+    pub(super) fn is_table(&self) -> bool {
+        self.content.get_ref().is_table()
+    }
+
+    /// The entries of a table whose keys are the user's choice; `name` is what one of its values is called.
+    pub(super) fn entries<T>(
+        &self,
+        name: &'static str,
+        example: &str,
+        mut read: impl FnMut(Key<'t>, Self) -> Read<T>,
+    ) -> Read<Vec<T>> {
+        let entries = self.content.get_ref().as_table();
+        let entries = entries.ok_or_else(|| self.wrong_type("a table", &format!("write it like {example}")))?;
+        let entry = |(written, content)| {
+            let reader = self.reader;
+            let key = Key { reader, name, written };
+            read(key, Self { name, content, ..*self })
+        };
+        // All are read before the first refusal counts, so that every problem is reported.
+        let all: Vec<Read<T>> = entries.iter().map(entry).collect();
+        all.into_iter().collect()
+    }
+
     /// Tables that are written under `[[headers]]`.
     pub(super) fn tables<T>(&self, shape: &'static Shape, mut read: impl FnMut(Table<'t>) -> Read<T>) -> Read<Vec<T>> {
         let mend = format!("write each as {}", shape.example());
@@ -312,6 +336,24 @@ impl<'t> Value<'t> {
         let [start, end] =
             [range.start(), range.end()].map(|bound| format!("\"{}\"", humantime::format_duration(*bound)));
         Err(self.out_of_range(format!("{:?}", self.string()?), &(start..=end)))
+    }
+}
+
+/// A key that the user chose.
+pub(super) struct Key<'t> {
+    reader: &'t Reader<'t>,
+    name: &'static str,
+    written: &'t Spanned<DeString<'t>>,
+}
+
+impl Key<'_> {
+    /// What `judge` makes of the key; its error completes a sentence that begins with the key.
+    pub(super) fn parsed<T>(&self, judge: impl FnOnce(&str) -> Result<T, String>) -> Read<T> {
+        let text = self.written.get_ref();
+        judge(text).map_err(|why| {
+            let message = format!("{} {text:?} {why}", self.name);
+            self.reader.report.refuse(self.written.span().start, message)
+        })
     }
 }
 

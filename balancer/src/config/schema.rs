@@ -55,7 +55,7 @@ impl Shape {
 pub(super) const FILE: Shape = Shape {
     path: "",
     form: Form::File,
-    keys: &["version", "dataplane", "control", "metrics", "service"],
+    keys: &["version", "dataplane", "control", "metrics", "health", "service"],
 };
 
 pub(super) const DATAPLANE: Shape = Shape {
@@ -92,6 +92,12 @@ pub(super) const METRICS: Shape = Shape {
     path: "metrics",
     form: Form::Single,
     keys: &["listen"],
+};
+
+pub(super) const PROBING: Shape = Shape {
+    path: "health",
+    form: Form::Single,
+    keys: &["max_concurrent"],
 };
 
 pub(super) const SERVICE: Shape = Shape {
@@ -135,14 +141,50 @@ pub(super) const HEALTH: Shape = Shape {
     keys: &[
         "kind",
         "port",
+        "send",
+        "expect",
+        "method",
         "path",
         "host",
+        "headers",
         "expect_status",
+        "expect_body",
+        "query",
+        "query_type",
+        "transport",
+        "expect_rcode",
+        "expect_answer",
+        "command",
+        "env",
+        "grpc_service",
+        "tls",
+        "ca",
+        "sni",
+        "verify",
         "interval",
+        "interval_down",
         "timeout",
         "healthy_threshold",
         "unhealthy_threshold",
     ],
+};
+
+pub(super) const SEND: Shape = Shape {
+    path: "service.health.send",
+    form: Form::Inline,
+    keys: &["hex"],
+};
+
+pub(super) const EXPECT: Shape = Shape {
+    path: "service.health.expect",
+    form: Form::Inline,
+    keys: &["hex", "regex"],
+};
+
+pub(super) const EXPECT_BODY: Shape = Shape {
+    path: "service.health.expect_body",
+    form: Form::Inline,
+    keys: &["hex", "regex"],
 };
 
 pub(super) const PASSIVE: Shape = Shape {
@@ -187,9 +229,13 @@ const ALL: &[&Shape] = &[
     &TUNNEL_SOURCE,
     &CONTROL,
     &METRICS,
+    &PROBING,
     &SERVICE,
     &AFFINITY_PREFIX,
     &HEALTH,
+    &SEND,
+    &EXPECT,
+    &EXPECT_BODY,
     &PASSIVE,
     &LIMITS,
     &NEW_FLOWS_PER_CLIENT,

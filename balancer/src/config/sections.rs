@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, path::PathBuf};
 
 use super::{
+    health,
     model::{Config, Control, DEFAULT_PIN_PATH, Dataplane, Metrics, Service, TunnelSource, XdpMode},
     reader::{Distinct, Table, Value},
     report::Read,
@@ -35,6 +36,7 @@ pub(super) fn config(file: Table<'_>) -> Read<Config> {
     let dataplane = section.and_then(|section| dataplane(section, &mut taken.uses));
     let control = file.section("control", &schema::CONTROL).and_then(control);
     let metrics = file.section("metrics", &schema::METRICS).and_then(metrics);
+    let health = file.section("health", &schema::PROBING).and_then(health::probing);
     let sources = dataplane
         .as_ref()
         .ok()
@@ -50,6 +52,7 @@ pub(super) fn config(file: Table<'_>) -> Read<Config> {
         dataplane: dataplane?,
         control: control?,
         metrics: metrics?,
+        health: health?,
         services: services?,
     })
 }

@@ -27,10 +27,6 @@ pub(super) const UNSUPPORTED: &[Unsupported] = &[
     key("service", "passive"),
     key("service", "limits"),
     key("service", "sources"),
-    value("service.health", "kind", "https", "http"),
-    value("service.health", "kind", "udp", "none"),
-    value("service.health", "kind", "dns", "none"),
-    value("service.health", "kind", "grpc", "tcp"),
 ];
 
 const fn value(table: &'static str, key: &'static str, refused: &'static str, instead: &'static str) -> Unsupported {

@@ -5,10 +5,15 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    str::FromStr as _,
     time::Duration,
 };
 
+use domain::base::{Name, Rtype, iana::Rcode};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use ipnet::IpNet;
+use regex::bytes::RegexBuilder;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::maglev::TableSize;
 
@@ -21,6 +26,12 @@ pub(super) const LONGEST: Duration = Duration::from_hours(8766);
 /// The fewest and the most slots that a Maglev table may have, both prime. The most is the larger of the two sizes that
 /// the Maglev paper (NSDI 2016, section 5.3) measures.
 pub(super) const MAGLEV_SIZES: (u32, u32) = (3, 655_373);
+
+/// Bytes that a probe sends at most.
+pub(super) const MAX_PAYLOAD: usize = 4096;
+
+/// Bytes that a compiled regular expression has at most.
+const MAX_REGEX: usize = 1 << 20;
 
 fn has_only(text: &str, punctuation: &str, longest: usize) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || punctuation.contains(c);
@@ -57,12 +68,34 @@ pub(super) fn interface(text: &str) -> Result<String, String> {
 
 /// A path that does not depend on the working directory.
 pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
-    if text.contains('\0') {
-        Err("contains a zero byte; remove it".to_owned())
-    } else if Path::new(text).is_absolute() {
+    let text = without_zero(text)?;
+    if Path::new(&text).is_absolute() {
         Ok(PathBuf::from(text))
     } else {
         Err("is not an absolute path; begin it with '/'".to_owned())
+    }
+}
+
+/// The path of a program.
+pub(super) fn program(text: &str) -> Result<String, String> {
+    absolute_path(text).map(|_| text.to_owned())
+}
+
+/// The name of an environment variable.
+pub(super) fn variable_name(text: &str) -> Result<String, String> {
+    if has_only(text, "_", 255) && !text.starts_with(|c: char| c.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err("is not the name of a variable; use letters, digits and '_'".to_owned())
+    }
+}
+
+/// Something that can be passed to a program.
+pub(super) fn without_zero(text: &str) -> Result<String, String> {
+    if text.contains('\0') {
+        Err("contains a zero byte; remove it".to_owned())
+    } else {
+        Ok(text.to_owned())
     }
 }
 
@@ -230,6 +263,108 @@ pub(super) fn source_address(text: &str) -> Result<IpAddr, String> {
     let mend = || "is not an IP address; write it like \"10.2.0.1\" or \"2001:db8:2::1\"".to_owned();
     let address = text.parse().ok().ok_or_else(mend)?;
     host_address(address, "use an address of this host that the backends can reach")
+}
+
+/// The method of an HTTP request.
+pub(super) fn http_method(text: &str) -> Result<String, String> {
+    let is_method = (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_uppercase() || c == '-');
+    if is_method && text != "CONNECT" {
+        Ok(text.to_owned())
+    } else {
+        Err("is not a method that a probe can use; write one like \"GET\", \"HEAD\" or \"OPTIONS\"".to_owned())
+    }
+}
+
+/// The name of a header that is not the probe's own business, in lower case.
+pub(super) fn header_name(text: &str) -> Result<String, String> {
+    let mend = || "is not the name of a header; use letters, digits and '-'".to_owned();
+    let name: HeaderName = text.parse().ok().ok_or_else(mend)?;
+    if name == HOST {
+        Err("has a key of its own; write host = \"www.example.com\" beside headers".to_owned())
+    } else if [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
+        Err("is set by the probe itself; remove it".to_owned())
+    } else {
+        Ok(name.to_string())
+    }
+}
+
+/// The value of a header.
+pub(super) fn header_value(text: &str) -> Result<String, String> {
+    match HeaderValue::from_str(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("cannot be the value of a header; remove its control characters".to_owned()),
+    }
+}
+
+/// A name, or an address, that a certificate can be for.
+pub(super) fn server_name(text: &str) -> Result<String, String> {
+    match ServerName::try_from(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("is not the name of a server; write one like \"www.example.com\"".to_owned()),
+    }
+}
+
+/// A domain name.
+pub(super) fn domain_name(text: &str) -> Result<Name<Vec<u8>>, String> {
+    let mend = || "is not a domain name; write it like \"www.example.com\"".to_owned();
+    Name::from_str(text).ok().ok_or_else(mend)
+}
+
+/// A type of DNS records.
+pub(super) fn record_type(text: &str) -> Result<Rtype, String> {
+    let mend = || "is not a type of DNS records; write one like \"A\", \"AAAA\", \"SOA\" or \"TXT\"".to_owned();
+    text.parse().ok().ok_or_else(mend)
+}
+
+/// A response code of DNS.
+pub(super) fn rcode(text: &str) -> Result<Rcode, String> {
+    let mend = || "is not a DNS response code; write one like \"NOERROR\", \"NXDOMAIN\" or \"REFUSED\"".to_owned();
+    text.parse().ok().ok_or_else(mend)
+}
+
+/// What a record of type `record_type` has.
+pub(super) fn record_data(text: &str, record_type: Rtype) -> Result<String, String> {
+    match record_type {
+        _ if text.is_empty() => Err("is empty; write the data of a record, like \"192.0.2.1\"".to_owned()),
+        Rtype::A => match text.parse::<Ipv4Addr>() {
+            Ok(address) => Ok(address.to_string()),
+            Err(_) => Err("is not an IPv4 address, which is what A records have".to_owned()),
+        },
+        Rtype::AAAA => match text.parse::<Ipv6Addr>() {
+            Ok(address) => Ok(address.to_string()),
+            Err(_) => Err("is not an IPv6 address, which is what AAAA records have".to_owned()),
+        },
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// Bytes in hexadecimal, with or without spaces between them.
+pub(super) fn hex(text: &str) -> Result<Vec<u8>, String> {
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .filter(|c| *c != ' ')
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
+    match digits.as_deref().map(<[u8]>::as_chunks) {
+        Some((pairs, [])) => Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect()),
+        _ => Err("is not hexadecimal; write two digits for each byte, like \"01ff\"".to_owned()),
+    }
+}
+
+/// A regular expression.
+pub(super) fn regex(text: &str) -> Result<String, String> {
+    match RegexBuilder::new(text).size_limit(MAX_REGEX).build() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(regex::Error::CompiledTooBig(_)) => Err("is too large a regular expression; repeat less in it".to_owned()),
+        Err(error) => {
+            // The lines before the last one repeat the expression and point at the place in it.
+            let error = error.to_string();
+            let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            Err(format!(
+                "is not a regular expression: {reason}; write it as Rust's regex crate has it"
+            ))
+        }
+    }
 }
 
 /// The smallest table with at least `slots` slots, or the largest of all.

@@ -11,7 +11,7 @@ use super::{BackendKey, knowledge::Knowledge, sources::sources, standing::standi
 use crate::{
     config::{self, Affinity, AffinityPrefix, Backend, Config, Pin, Protocol, Service},
     dataplane::TimerTick,
-    health::Target,
+    health::{Destination, Target},
     neighbors::{Unreachable, Way},
     reconcile::{Desired, DesiredBackend, DesiredPin, DesiredService, Index, PinTarget},
 };
@@ -151,7 +151,11 @@ pub(super) fn targets(config: &Config, knowledge: &Knowledge) -> Vec<Target<Back
             let port = check.port.or(backend.port).or_else(|| service.ports.first().copied())?;
             Some(Target {
                 key: (service.name.clone(), backend.name.clone()),
-                address: SocketAddr::new(backend.address, port),
+                destination: Destination {
+                    backend: backend.name.clone(),
+                    address: SocketAddr::new(backend.address, port),
+                    mark: None,
+                },
                 check,
                 initial: knowledge.health(service, backend),
             })

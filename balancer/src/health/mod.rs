@@ -4,13 +4,19 @@
 //! - `probe`: what is asked. A further kind is one more file there, and one arm in `probe::from_config`.
 //! - `threshold`: what the answers mean.
 //! - `schedule`: when the next probe starts.
-//! - `checker`: the tasks that bring the three together, and the only part that keeps state.
+//! - `destination`: where it goes.
+//! - `checker`: the tasks that bring these together, and the only part that keeps state.
+//! - `descriptors`: room for as many probes at once as there may be.
 
 mod checker;
+mod descriptors;
+mod destination;
 mod probe;
 mod schedule;
 mod threshold;
 
 pub use checker::{Checker, Outcome, Target, Verdict, Verdicts};
+pub use descriptors::make_room;
+pub use destination::Destination;
 pub use probe::Failure;
 pub use threshold::Health;

@@ -75,6 +75,11 @@ impl HealthState {
         }
     }
 
+    /// What the backend is.
+    pub(super) const fn health(&self) -> Health {
+        self.health
+    }
+
     /// Takes in the next result; returns the change that it brings about, if any.
     ///
     /// The first success is enough for a backend of which nothing is known, so that a start does not wait for

@@ -1,6 +1,6 @@
 //! What stays the same for as long as a daemon runs.
 
-use crate::config::{Config, Control, Dataplane, Metrics};
+use crate::config::{Config, Control, Dataplane, Metrics, Probing};
 
 /// The keys that differ between the configurations and cannot change while a daemon runs.
 ///
@@ -23,6 +23,7 @@ pub fn fixed_differences(running: &Config, wanted: &Config) -> Vec<&'static str>
             },
         control: Control { socket, state },
         metrics: Metrics { listen },
+        health: Probing { max_concurrent },
         services: _,
     } = wanted;
     let dataplane = &running.dataplane;
@@ -37,6 +38,10 @@ pub fn fixed_differences(running: &Config, wanted: &Config) -> Vec<&'static str>
         ("control.socket", running.control.socket != *socket),
         ("control.state", running.control.state != *state),
         ("metrics.listen", running.metrics.listen != *listen),
+        (
+            "health.max_concurrent",
+            running.health.max_concurrent != *max_concurrent,
+        ),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))

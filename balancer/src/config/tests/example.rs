@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::{
     super::{
         Admin, Affinity, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe,
-        Limits, Metrics, Passive, Pin, PinTarget, Probe, Protocol, Rate, Selection, Service, Sources, Tracking,
-        TunnelSource, WhenDown, XdpMode,
+        Limits, Metrics, Passive, Pin, PinTarget, Probe, Probing, Protocol, Rate, Selection, Service, Sources,
+        Tracking, TunnelSource, WhenDown, XdpMode,
     },
     FULL_EXAMPLE, parse, parse_all, shown,
 };
@@ -33,6 +33,7 @@ fn full_example() -> Config {
         metrics: Metrics {
             listen: "127.0.0.1:9310".parse().unwrap(),
         },
+        health: Probing { max_concurrent: 2048 },
         services: vec![Service {
             name: "web".to_owned(),
             address: "192.0.2.10".parse().unwrap(),
@@ -52,12 +53,17 @@ fn full_example() -> Config {
             wake: vec![],
             health: Some(HealthCheck {
                 probe: Probe::Http(HttpProbe {
+                    tls: None,
+                    method: "GET".to_owned(),
                     path: "/health".to_owned(),
                     host: None,
+                    headers: vec![],
                     expect_status: (200, 399),
+                    expect_body: None,
                 }),
                 port: None,
                 interval: Duration::from_secs(10),
+                interval_down: Duration::from_secs(10),
                 timeout: Duration::from_secs(5),
                 healthy_threshold: 2,
                 unhealthy_threshold: 3,
@@ -123,7 +129,7 @@ fn the_example_without_what_is_unsupported_reaches_the_model() {
     assert_eq!(loaded.config, expected);
     assert_eq!(
         shown(&loaded.warnings),
-        "test.toml:51:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
+        "test.toml:56:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
     );
 }
 
@@ -184,16 +190,14 @@ fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
     let text = FULL_EXAMPLE
         .replace("\"client-ip-port\"", "\"quic-cid\"      ")
         .replace("\"reassign\"", "\"reject\"")
-        .replace("\"maglev\"", "\"least-flows\"")
-        .replace("\"http\"", "\"grpc\"");
+        .replace("\"maglev\"", "\"least-flows\"");
     let expected = "\
-test.toml:29:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
-test.toml:32:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
-test.toml:34:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
-test.toml:41:8: kind = \"grpc\" is not supported by this version; use \"tcp\"
-test.toml:49:1: passive is not supported by this version; leave it out
-test.toml:53:1: limits is not supported by this version; leave it out
-test.toml:67:1: sources is not supported by this version; leave it out";
+test.toml:32:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
+test.toml:35:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
+test.toml:37:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
+test.toml:54:1: passive is not supported by this version; leave it out
+test.toml:58:1: limits is not supported by this version; leave it out
+test.toml:72:1: sources is not supported by this version; leave it out";
     assert_eq!(parse(&text, "test.toml").unwrap_err().to_string(), expected);
 }
 
@@ -203,7 +207,6 @@ fn every_unsupported_value_is_refused() {
         ("affinity", "client-ip-port", &["quic-cid"][..]),
         ("when_down", "reassign", &["reject"]),
         ("selection", "maglev", &["least-flows"]),
-        ("health.kind", "tcp", &["https", "udp", "dns", "grpc"]),
     ] {
         let with = |value: &str| {
             let text = format!(

@@ -83,6 +83,8 @@ fn value() -> impl Strategy<Value = String> {
                 "'tcp'",
                 "'none'",
                 "'https'",
+                "{ hex = '01ff' }",
+                "{ regex = '(' }",
                 "'nat'",
                 "'dsr'",
                 "'0s'",

@@ -5,13 +5,15 @@ use std::{
 };
 
 use clap::ValueEnum;
+use domain::base::{Rtype, iana::Rcode};
 use ipnet::IpNet;
 use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     super::{
-        Admin, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits,
-        Metrics, Passive, Pin, PinTarget, Probe, Rate, Service, Sources, TunnelSource, address_text, export,
+        Admin, AffinityPrefix, Backend, CommandProbe, Config, Control, Dataplane, DnsProbe, Forwarding, GrpcProbe,
+        HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Service,
+        Sources, TcpProbe, Tls, Trust, TunnelSource, UdpProbe, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -43,20 +45,97 @@ fn address(v4: bool, net: u8, number: usize) -> IpAddr {
     }
 }
 
+fn payload(least: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![vec(any::<u8>(), least..9), any::<String>().prop_map(String::into_bytes)]
+        .prop_filter("too short", move |payload| payload.len() >= least)
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    prop_oneof![
+        payload(1).prop_map(Pattern::Bytes),
+        "[a-z]{0,5}|\\^\"[a-z]+\"|\\\\d\\{3\\}".prop_map(Pattern::Regex),
+    ]
+}
+
+fn host() -> impl Strategy<Value = String> {
+    "[a-z]{1,9}(\\.[a-z]{2})?"
+}
+
+fn tls() -> impl Strategy<Value = Tls> {
+    let trust = prop_oneof![
+        Just(Trust::System),
+        Just(Trust::Anyone),
+        path().prop_map(Trust::Authorities)
+    ];
+    (trust, option::of(host())).prop_map(|(trust, sni)| Tls { trust, sni })
+}
+
+prop_compose! {
+    fn http()(
+        tls in option::of(tls()),
+        method in "GET|OPTIONS|X-[A-Z]{1,9}",
+        path in "/[a-z0-9/?=%]{0,3}",
+        host in option::of((host(), "(:80)?").prop_map(|(host, port)| host + &port)),
+        headers in prop::collection::btree_map("x-[a-z0-9]{1,5}", "[a-zA-Z \"\\\\]{0,9}", 0..3),
+        (low, span) in (100_u16..=599, 0_u16..=499),
+        expect_body in option::of(pattern()),
+    ) -> HttpProbe {
+        HttpProbe {
+            tls,
+            method,
+            path,
+            host,
+            headers: headers.into_iter().collect(),
+            expect_status: (low, (low + span).min(599)),
+            expect_body,
+        }
+    }
+}
+
+prop_compose! {
+    fn dns()(
+        query in "\\.|([a-z0-9_-]{1,9}\\.){0,3}[a-z]{1,3}\\.?",
+        (query_type, expect_answer) in prop_oneof![
+            (Just(Rtype::A), option::of(Just("192.0.2.1".to_owned()))),
+            (Just(Rtype::AAAA), option::of(Just("2001:db8::1".to_owned()))),
+            (Just(Rtype::TXT), option::of("[a-z \"\\\\é]{1,9}")),
+            (Just(Rtype::from_int(65_280)), Just(None)),
+        ],
+        transport in one_of(),
+        expect_rcode in prop::sample::select(&[Rcode::NOERROR, Rcode::NXDOMAIN, Rcode::REFUSED][..]),
+    ) -> DnsProbe {
+        DnsProbe { query: query.parse().unwrap(), query_type, transport, expect_rcode, expect_answer }
+    }
+}
+
+prop_compose! {
+    fn command()(
+        program in "/[a-z/]{1,9}",
+        arguments in vec("[a-z{} \"\\\\é\n]{0,9}", 0..3),
+        env in prop::collection::btree_map("[A-Z_]{1,5}", "[a-z{} \"\\\\é\n]{0,9}", 0..3),
+    ) -> CommandProbe {
+        CommandProbe { program, arguments, env: env.into_iter().collect() }
+    }
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    prop_oneof![
+        (payload(0), option::of(pattern())).prop_map(|(send, expect)| Probe::Tcp(TcpProbe { send, expect })),
+        http().prop_map(Probe::Http),
+        (payload(0), option::of(pattern())).prop_map(|(send, expect)| Probe::Udp(UdpProbe { send, expect })),
+        dns().prop_map(Probe::Dns),
+        (option::of(tls()), any::<String>(), option::of(host()))
+            .prop_map(|(tls, service, host)| Probe::Grpc(GrpcProbe { tls, service, host })),
+        command().prop_map(Probe::Command),
+    ]
+}
+
 prop_compose! {
     fn health()(
-        probe in prop_oneof![
-            Just(Probe::Tcp),
-            ("/[a-z0-9/?=%]{0,3}", option::of("[a-z]{1,9}(\\.[a-z]{2})?(:80)?"), 100_u16..=599, 0_u16..=499).prop_map(
-                |(path, host, low, span)| Probe::Http(HttpProbe {
-                    path,
-                    host,
-                    expect_status: (low, (low + span).min(599)),
-                }),
-            ),
-        ],
+        probe in probe(),
         port in 1_u16..,
         interval in duration(1),
+        interval_down in duration(1),
         timeout in duration(1),
         thresholds in (1_u32..=1000, 1_u32..=1000),
     ) -> HealthCheck {
@@ -64,6 +143,7 @@ prop_compose! {
             probe,
             port: Some(port),
             interval,
+            interval_down,
             timeout,
             healthy_threshold: thresholds.0,
             unhealthy_threshold: thresholds.1,
@@ -184,6 +264,7 @@ prop_compose! {
         (max_services, max_backends) in (10_u32..=1 << 16, 100_u32..=1 << 20),
         (v4, v6) in any::<(bool, bool)>(),
         (socket, state, listen) in (path(), path(), any::<(IpAddr, u16)>()),
+        max_concurrent in 1_usize..=65_536,
         services in services(),
     ) -> Config {
         Config {
@@ -205,6 +286,7 @@ prop_compose! {
             },
             control: Control { socket, state },
             metrics: Metrics { listen: listen.into() },
+            health: Probing { max_concurrent },
             services,
         }
     }

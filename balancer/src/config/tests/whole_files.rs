@@ -50,7 +50,7 @@ weight = -1
 protocol = "sctp"
 "#;
     let expected = r#"
-f:3:1: unknown key "wat" in the file; remove it; allowed here: version, dataplane, control, metrics, service
+f:3:1: unknown key "wat" in the file; remove it; allowed here: version, dataplane, control, metrics, health, service
 f:5:14: interfaces is empty; name at least one interface like ["eth0"]
 f:6:13: max_flows = 0 is out of range; use 1 to 134217728
 f:8:8: name = "a b" is not a name; use 1 to 63 of the characters A-Z a-z 0-9 . _ -

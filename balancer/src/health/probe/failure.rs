@@ -1,12 +1,16 @@
 //! Why a probe failed.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
 use rustix::io::Errno;
 use thiserror::Error;
+use tokio_rustls::rustls;
+
+/// Bytes of an unexpected answer that are shown.
+const SHOWN: usize = 60;
 
 /// Why a probe failed, in few words for logs.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum Failure {
     /// Nobody listens on the port.
     #[error("connection refused")]
@@ -28,10 +32,28 @@ pub enum Failure {
     Malformed(String),
     /// The answer was not complete after as many bytes as a probe reads.
     #[error("no complete reply in {0} bytes")]
-    TooLong(u64),
+    TooLong(usize),
     /// The HTTP status is not one that counts as healthy.
     #[error("status {0}")]
     Status(u16),
+    /// The DNS response has a code that is not the expected one.
+    #[error("DNS response {0}")]
+    Rcode(String),
+    /// The gRPC call failed; its status and message.
+    #[error("gRPC status {0}")]
+    Grpc(String),
+    /// The backend says of itself that it does not serve.
+    #[error("{0} by its own account")]
+    NotServing(&'static str),
+    /// The command ended in this way.
+    #[error("command failed: {0}")]
+    Command(String),
+    /// The answer is not the one that is waited for; its beginning.
+    #[error("unexpected answer {0:?}")]
+    Unexpected(String),
+    /// The TLS handshake failed, or the certificate is not to be believed.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// The configured path or host cannot be sent.
     #[error("no valid request: {0}")]
     Request(String),
@@ -41,6 +63,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// An answer that is not the one that is waited for.
+    pub(super) fn unexpected(answer: &[u8]) -> Self {
+        Self::Unexpected(String::from_utf8_lossy(&answer[..answer.len().min(SHOWN)]).into_owned())
+    }
+
     /// Whether the cause lies on this host, so that the probe says nothing about the backend.
     ///
     /// Counting these would take every backend down at once when the daemon runs out of file descriptors.
@@ -51,14 +78,24 @@ impl Failure {
 
 impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
-        match Errno::from_io_error(error) {
-            Some(Errno::CONNREFUSED) => Self::Refused,
-            Some(Errno::TIMEDOUT) => Self::TimedOut,
-            Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => Self::Reset,
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
-                Self::Local(error.to_string())
-            }
-            _ => Self::Network(error.to_string()),
+        let cause = error.get_ref();
+        if let Some(tls) = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+            return Self::Tls(tls.to_string());
+        }
+        if let Some(failure) = cause.and_then(|cause| cause.downcast_ref::<Self>()) {
+            return failure.clone();
+        }
+        match error.kind() {
+            ErrorKind::ConnectionRefused => Self::Refused,
+            ErrorKind::TimedOut => Self::TimedOut,
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Self::Reset,
+            ErrorKind::UnexpectedEof => Self::ClosedEarly,
+            _ => match Errno::from_io_error(error) {
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
+                    Self::Local(error.to_string())
+                }
+                _ => Self::Network(error.to_string()),
+            },
         }
     }
 }

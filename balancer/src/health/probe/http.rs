@@ -1,99 +1,136 @@
-//! The HTTP probe: does the backend answer a request with a status that counts as healthy?
+//! The HTTP probe: does the backend answer a request, in plain text or under TLS, as it should?
 
 use std::{error::Error, io, net::SocketAddr, pin::pin};
 
 use futures_util::future::{self, BoxFuture, Either};
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty};
 use hyper::{
-    Request,
-    body::Bytes,
+    Request, Response,
+    body::{Bytes, Incoming},
     client::conn::http1,
     header::{CONNECTION, HOST, USER_AGENT},
     http,
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
-use super::{Failure, Probe, connect};
-use crate::config;
+use super::{
+    AGENT, Failure, Probe,
+    pattern::Pattern,
+    stream::{self, Stream},
+    tls::TlsClient,
+};
+use crate::{config, health::Destination};
 
-/// Bytes of an answer that are read at most: enough for any sane header, little enough for thousands at a time.
-const MAX_REPLY: u64 = 16 * 1024;
-
-const AGENT: &str = concat!("balancer/", env!("CARGO_PKG_VERSION"));
-
-/// Succeeds when the header of the answer is complete and its status is in the range; the body is not read.
-pub(super) struct HttpProbe(config::HttpProbe);
+/// Bytes of a body that are looked at.
+const MAX_BODY: usize = 64 * 1024;
+/// Succeeds when the header of the answer is complete, its status is in the range, and the body has what it must. A body
+/// that need not have anything is not read.
+pub(super) struct HttpProbe {
+    config: config::HttpProbe,
+    tls: Option<TlsClient>,
+    body: Option<Pattern>,
+}
 
 impl HttpProbe {
-    pub(super) fn new(config: config::HttpProbe) -> Self {
-        Self(config)
+    pub(super) fn new(config: &config::HttpProbe) -> Self {
+        let tls = |tls| TlsClient::new(tls, config.host.as_deref(), b"http/1.1");
+        Self {
+            tls: config.tls.as_ref().map(tls),
+            body: config.expect_body.as_ref().map(Pattern::new),
+            config: config.clone(),
+        }
     }
 
     /// The request to `target`, as RFC 9112 section 3 has it.
     fn request(&self, target: SocketAddr) -> Result<Request<Empty<Bytes>>, http::Error> {
-        let host = self.0.host.clone().unwrap_or_else(|| target.to_string());
-        Request::get(&*self.0.path)
+        let host = self.config.host.clone().unwrap_or_else(|| target.to_string());
+        let request = Request::builder()
+            .method(&*self.config.method)
+            .uri(&*self.config.path)
             .header(HOST, host)
-            .header(USER_AGENT, AGENT)
-            .header(CONNECTION, "close")
+            .header(CONNECTION, "close");
+        let named = |name: &str| self.config.headers.iter().any(|(header, _)| header == name);
+        let request = if named(USER_AGENT.as_str()) {
+            request
+        } else {
+            request.header(USER_AGENT, AGENT)
+        };
+        let headers = self.config.headers.iter();
+        headers
+            .fold(request, |request, (name, value)| request.header(name, value))
             .body(Empty::new())
     }
 
-    async fn ask(&self, target: SocketAddr) -> Result<(), Failure> {
+    async fn ask(&self, destination: &Destination) -> Result<(), Failure> {
         let request = self
-            .request(target)
+            .request(destination.address)
             .map_err(|error| Failure::Request(error.to_string()))?;
-        let mut stream = connect(target).await?;
-        let (reader, writer) = stream.split();
-        let mut reader = reader.take(MAX_REPLY);
-        let status = match exchange(tokio::io::join(&mut reader, writer), request).await {
-            Ok(status) => status.as_u16(),
-            Err(_) if reader.limit() == 0 => return Err(Failure::TooLong(MAX_REPLY)),
-            Err(error) => return Err(failure(&error)),
-        };
-        let (lowest, highest) = self.0.expect_status;
-        if (lowest..=highest).contains(&status) {
-            Ok(())
-        } else {
-            Err(Failure::Status(status))
+        let body = self.body.as_ref().map_or(0, |_| MAX_BODY);
+        let stream = stream::open(destination, self.tls.as_ref(), body).await?;
+        self.exchange(stream, request).await
+    }
+
+    /// Sends `request` and judges the answer.
+    async fn exchange(&self, stream: impl Stream, request: Request<Empty<Bytes>>) -> Result<(), Failure> {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let answer = pin!(async {
+            let response = sender.send_request(request).await?;
+            self.judge(response).await
+        });
+        // A shutdown would end the connection in order, which `socket::connect` means to avoid.
+        let connection = pin!(connection.without_shutdown());
+        match future::select(answer, connection).await {
+            Either::Left((answer, _)) => answer,
+            // Hyper hands the connection's end, good or bad, to the request or body that was waiting for it.
+            Either::Right((_, answer)) => answer.await,
+        }
+    }
+
+    async fn judge(&self, response: Response<Incoming>) -> Result<(), Failure> {
+        let status = response.status().as_u16();
+        let (lowest, highest) = self.config.expect_status;
+        if !(lowest..=highest).contains(&status) {
+            return Err(Failure::Status(status));
+        }
+        match &self.body {
+            Some(pattern) => pattern.demand(&beginning(response.into_body()).await?),
+            None => Ok(()),
         }
     }
 }
 
 impl Probe for HttpProbe {
-    fn probe(&self, target: SocketAddr) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(self.ask(target))
+    fn probe<'a>(&'a self, destination: &'a Destination) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(self.ask(destination))
     }
 }
 
-/// Sends `request` and waits for the header of the answer.
-async fn exchange(
-    io: impl AsyncRead + AsyncWrite + Unpin,
-    request: Request<Empty<Bytes>>,
-) -> Result<http::StatusCode, hyper::Error> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
-    let request = pin!(sender.send_request(request));
-    // A shutdown would end the connection in order, which `connect` means to avoid.
-    let connection = pin!(connection.without_shutdown());
-    let response = match future::select(request, connection).await {
-        Either::Left((response, _)) => response,
-        // Hyper hands the connection's end, good or bad, to the request that was waiting for it.
-        Either::Right((_, response)) => response.await,
-    };
-    response.map(|response| response.status())
+/// As much of `body` as is looked at.
+async fn beginning(mut body: Incoming) -> Result<Vec<u8>, Failure> {
+    let mut beginning = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            let room = MAX_BODY - beginning.len();
+            beginning.extend_from_slice(&data[..data.len().min(room)]);
+        }
+        if beginning.len() == MAX_BODY {
+            break;
+        }
+    }
+    Ok(beginning)
 }
 
-/// What an error of hyper's says about the backend.
-fn failure(error: &hyper::Error) -> Failure {
-    let root = root_cause(error);
-    if let Some(io) = root.downcast_ref::<io::Error>() {
-        return Failure::from(io);
-    }
-    match root.downcast_ref::<hyper::Error>() {
-        Some(error) if !error.is_incomplete_message() => Failure::Malformed(error.to_string()),
-        // A connection that ends before the request is sent cancels the request, with a mere text for a cause.
-        _ => Failure::ClosedEarly,
+impl From<hyper::Error> for Failure {
+    fn from(error: hyper::Error) -> Self {
+        let root = root_cause(&error);
+        if let Some(io) = root.downcast_ref::<io::Error>() {
+            return Self::from(io);
+        }
+        match root.downcast_ref::<hyper::Error>() {
+            Some(error) if !error.is_incomplete_message() => Self::Malformed(error.to_string()),
+            // A connection that ends before the request is sent cancels the request, with a mere text for a cause.
+            _ => Self::ClosedEarly,
+        }
     }
 }
 
@@ -106,7 +143,7 @@ mod tests {
     use std::{future, time::Duration};
 
     use tokio::{
-        io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream},
+        io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream},
         time,
     };
 
@@ -122,15 +159,19 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(100);
 
     fn http_probe() -> HttpProbe {
-        HttpProbe::new(config::HttpProbe {
+        HttpProbe::new(&config::HttpProbe {
+            tls: None,
+            method: "GET".into(),
             path: "/health?deep=1".into(),
             host: None,
+            headers: vec![],
             expect_status: (204, 299),
+            expect_body: None,
         })
     }
 
     async fn probe(target: SocketAddr, timeout: Duration) -> Result<(), Failure> {
-        within(timeout, &http_probe(), target).await
+        within(timeout, &http_probe(), &loopback::destination(target)).await
     }
 
     /// A server that reads a request, sends `reply` as it is, and nothing more.
@@ -182,8 +223,8 @@ mod tests {
             [
                 "GET /health?deep=1 HTTP/1.1".to_owned(),
                 format!("host: {}", server.address),
-                format!("user-agent: balancer/{}", env!("CARGO_PKG_VERSION")),
                 "connection: close".to_owned(),
+                format!("user-agent: balancer/{}", env!("CARGO_PKG_VERSION")),
             ]
         );
     }
@@ -197,7 +238,7 @@ mod tests {
         ];
         for (host, target, expected) in cases {
             let mut probe = http_probe();
-            probe.0.host = host.map(str::to_owned);
+            probe.config.host = host.map(str::to_owned);
             let request = probe.request(target.parse().unwrap()).unwrap();
             assert_eq!(request.headers()[HOST], expected);
         }
@@ -206,9 +247,9 @@ mod tests {
     #[tokio::test]
     async fn a_path_that_cannot_be_sent_fails_without_a_connection() {
         let mut probe = http_probe();
-        probe.0.path = "/with space".into();
+        probe.config.path = "/with space".into();
         let (address, _held) = loopback::closed_port();
-        let failure = probe.probe(address).await.unwrap_err();
+        let failure = probe.probe(&loopback::destination(address)).await.unwrap_err();
         assert!(matches!(failure, Failure::Request(_)), "{failure:?}");
     }
 
@@ -244,8 +285,8 @@ mod tests {
         ];
         for (reply, expected) in cases {
             let server = replying(reply.as_str()).await;
-            let failure = probe(server.address, AMPLE).await.expect_err(&reply);
-            assert_eq!(failure.to_string(), expected, "{reply}");
+            let failure = probe(server.address, AMPLE).await.expect_err(expected);
+            assert_eq!(failure.to_string(), expected, "{reply:.60}");
         }
     }
 
@@ -307,9 +348,10 @@ mod tests {
             let (near, mut far) = tokio::io::duplex(1024);
             far.write_all(greeting.as_bytes()).await.unwrap();
             drop(far);
-            let request = http_probe().request(([192, 0, 2, 1], 80).into()).unwrap();
-            let error = exchange(near, request).await.unwrap_err();
-            assert_eq!(failure(&error).to_string(), expected, "{greeting}");
+            let probe = http_probe();
+            let request = probe.request(([192, 0, 2, 1], 80).into()).unwrap();
+            let failure = probe.exchange(near, request).await.unwrap_err();
+            assert_eq!(failure.to_string(), expected, "{greeting}");
         }
     }
 

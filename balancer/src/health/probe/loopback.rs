@@ -13,6 +13,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::health::Destination;
+
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A server that deals with one connection after the other until it is dropped.
@@ -29,18 +31,7 @@ where
     F: Future<Output = T> + Send,
     T: Send + 'static,
 {
-    serve_on(TcpListener::bind(ANY_PORT).await.unwrap(), handle)
-}
-
-/// Starts a server that deals with each connection to `listener` by `handle`.
-pub(in crate::health) fn serve_on<F, T>(
-    listener: TcpListener,
-    handle: impl Fn(TcpStream) -> F + Send + 'static,
-) -> Server<T>
-where
-    F: Future<Output = T> + Send,
-    T: Send + 'static,
-{
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (results, served) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move {
@@ -63,6 +54,15 @@ impl<T> Server<T> {
 impl<T> Drop for Server<T> {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Where probes of a server go.
+pub(in crate::health) fn destination(address: SocketAddr) -> Destination {
+    Destination {
+        backend: "backend".to_owned(),
+        address,
+        mark: None,
     }
 }
 

@@ -1,49 +1,57 @@
 //! Probes: one question to one backend.
 
+mod command;
+mod datagram;
+mod dns;
 mod failure;
+mod grpc;
 mod http;
 #[cfg(test)]
 pub(super) mod loopback;
+mod pattern;
+mod socket;
+mod stream;
 mod tcp;
+mod tls;
+mod udp;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use tokio::net::TcpStream;
 
 pub use self::failure::Failure;
-use self::{http::HttpProbe, tcp::TcpProbe};
-use crate::config;
+use self::{command::CommandProbe, dns::DnsProbe, grpc::GrpcProbe, http::HttpProbe, tcp::TcpProbe, udp::UdpProbe};
+use super::Destination;
+use crate::config::{self, HealthCheck};
+
+/// Bytes of an answer that are read at most: enough for any sane header, little enough for thousands at a time.
+const MAX_REPLY: usize = 16 * 1024;
+
+/// What probes call themselves.
+const AGENT: &str = concat!("balancer/", env!("CARGO_PKG_VERSION"));
 
 /// A way to ask a backend whether it serves.
 pub(super) trait Probe: Send + Sync {
-    /// Asks `target` once, with no limit of its own on time: [`within`] drops the future when the time is up, which
-    /// must leave nothing behind.
-    fn probe(&self, target: SocketAddr) -> BoxFuture<'_, Result<(), Failure>>;
+    /// Asks once, with no limit of its own on time: [`within`] drops the future when the time is up, which must leave
+    /// nothing behind.
+    fn probe<'a>(&'a self, destination: &'a Destination) -> BoxFuture<'a, Result<(), Failure>>;
 }
 
-/// The probe that a configuration asks for.
-pub(super) fn from_config(probe: &config::Probe) -> Box<dyn Probe> {
-    match probe {
-        config::Probe::Tcp => Box::new(TcpProbe),
-        config::Probe::Http(http) => Box::new(HttpProbe::new(http.clone())),
+/// The probe that a health check asks for.
+pub(super) fn from_config(check: &HealthCheck) -> Arc<dyn Probe> {
+    match &check.probe {
+        config::Probe::Tcp(tcp) => Arc::new(TcpProbe::new(tcp)),
+        config::Probe::Http(http) => Arc::new(HttpProbe::new(http)),
+        config::Probe::Udp(udp) => Arc::new(UdpProbe::new(udp, check.timeout)),
+        config::Probe::Dns(dns) => Arc::new(DnsProbe::new(dns)),
+        config::Probe::Grpc(grpc) => Arc::new(GrpcProbe::new(grpc)),
+        config::Probe::Command(command) => Arc::new(CommandProbe::new(command)),
     }
 }
 
-/// Asks `target` once and gives it `timeout` for everything from the connection to the end of the answer.
-pub(super) async fn within(timeout: Duration, probe: &dyn Probe, target: SocketAddr) -> Result<(), Failure> {
-    tokio::time::timeout(timeout, probe.probe(target))
+/// Asks once and gives `timeout` for everything from the connection to the end of the answer.
+pub(super) async fn within(timeout: Duration, probe: &dyn Probe, destination: &Destination) -> Result<(), Failure> {
+    tokio::time::timeout(timeout, probe.probe(destination))
         .await
         .unwrap_or(Err(Failure::TimedOut))
-}
-
-/// Opens a connection that is closed with a reset.
-///
-/// The side that closes first keeps the connection in `TIME_WAIT` for a minute, which at thousands of probes per second
-/// would be some hundred thousand dead sockets here. A reset leaves none on either side, and frees what a backend that
-/// hangs would go on holding.
-async fn connect(target: SocketAddr) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect(target).await?;
-    stream.set_zero_linger()?;
-    Ok(stream)
 }

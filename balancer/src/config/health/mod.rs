@@ -1,18 +1,23 @@
-//! How the health of backends is found out.
+//! Reads how the health of backends is found out: when to ask in this file, what to ask in `probes`.
+
+mod pattern;
+mod probes;
 
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::{
-    model::{HealthCheck, HttpProbe, Passive, Probe},
+    model::{HealthCheck, Passive, Probe, Probing},
     reader::Table,
     report::Read,
-    values::{self, LONGEST, SHORTEST},
+    values::{LONGEST, SHORTEST},
     wording::alternatives,
 };
 
 const MAX_THRESHOLD: u32 = 1000;
+const DEFAULT_CONCURRENT: usize = 2048;
+const MAX_CONCURRENT: usize = 65_536;
 
 /// What the file calls a [`Probe`], or the lack of one.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -20,19 +25,69 @@ enum Kind {
     None,
     Tcp,
     Http,
+    Https,
+    Udp,
+    Dns,
+    Grpc,
+    Command,
 }
+
+/// Every kind that asks anything.
+const ALL: &[Kind] = &[
+    Kind::Tcp,
+    Kind::Http,
+    Kind::Https,
+    Kind::Udp,
+    Kind::Dns,
+    Kind::Grpc,
+    Kind::Command,
+];
+/// Those that can go over TLS.
+const TLS: &[Kind] = &[Kind::Https, Kind::Grpc];
+/// Those that send bytes as they are.
+const RAW: &[Kind] = &[Kind::Tcp, Kind::Udp];
+/// Those that speak HTTP.
+const HTTP: &[Kind] = &[Kind::Http, Kind::Https];
 
 /// The keys that not every kind has, and which kinds have them.
 const KEYS: &[(&str, &[Kind])] = &[
-    ("port", &[Kind::Tcp, Kind::Http]),
-    ("path", &[Kind::Http]),
-    ("host", &[Kind::Http]),
-    ("expect_status", &[Kind::Http]),
-    ("interval", &[Kind::Tcp, Kind::Http]),
-    ("timeout", &[Kind::Tcp, Kind::Http]),
-    ("healthy_threshold", &[Kind::Tcp, Kind::Http]),
-    ("unhealthy_threshold", &[Kind::Tcp, Kind::Http]),
+    ("port", ALL),
+    ("send", RAW),
+    ("expect", RAW),
+    ("method", HTTP),
+    ("path", HTTP),
+    ("host", &[Kind::Http, Kind::Https, Kind::Grpc]),
+    ("headers", HTTP),
+    ("expect_status", HTTP),
+    ("expect_body", HTTP),
+    ("query", &[Kind::Dns]),
+    ("query_type", &[Kind::Dns]),
+    ("transport", &[Kind::Dns]),
+    ("expect_rcode", &[Kind::Dns]),
+    ("expect_answer", &[Kind::Dns]),
+    ("grpc_service", &[Kind::Grpc]),
+    ("command", &[Kind::Command]),
+    ("env", &[Kind::Command]),
+    ("tls", &[Kind::Grpc]),
+    ("ca", TLS),
+    ("sni", TLS),
+    ("verify", TLS),
+    ("interval", ALL),
+    ("interval_down", ALL),
+    ("timeout", ALL),
+    ("healthy_threshold", ALL),
+    ("unhealthy_threshold", ALL),
 ];
+
+/// Reads `[health]`.
+pub(super) fn probing(table: Table<'_>) -> Read<Probing> {
+    let max_concurrent = table.or("max_concurrent", DEFAULT_CONCURRENT, |value| {
+        value.integer(1..=MAX_CONCURRENT)
+    });
+    Ok(Probing {
+        max_concurrent: max_concurrent?,
+    })
+}
 
 /// Reads `[service.health]`; `None` if nothing is to be checked.
 pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
@@ -40,10 +95,8 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
         .required("kind", r#"kind = "http""#)
         .and_then(|value| value.one_of());
     let port = table.optional("port", |value| value.integer(1..=u16::MAX));
-    let path = table.or("path", "/".to_owned(), |value| value.parsed(values::http_path));
-    let host = table.optional("host", |value| value.parsed(values::http_host));
-    let expect_status = table.or("expect_status", (200, 399), |value| value.parsed(values::statuses));
     let interval = duration(table, "interval", 10);
+    let interval_down = table.optional("interval_down", |value| value.duration(SHORTEST..=LONGEST));
     let timeout = duration(table, "timeout", 5);
     let healthy_threshold = table.or("healthy_threshold", 2, |value| value.integer(1..=MAX_THRESHOLD));
     let unhealthy_threshold = table.or("unhealthy_threshold", 3, |value| value.integer(1..=MAX_THRESHOLD));
@@ -52,12 +105,13 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
     refuse_foreign_keys(table, kind);
     let probe = match kind {
         Kind::None => return Ok(None),
-        Kind::Tcp => Probe::Tcp,
-        Kind::Http => Probe::Http(HttpProbe {
-            path: path?,
-            host: host?,
-            expect_status: expect_status?,
-        }),
+        Kind::Tcp => probes::tcp(table).map(Probe::Tcp),
+        Kind::Http => probes::http(table, Ok(None)).map(Probe::Http),
+        Kind::Https => probes::http(table, probes::tls(table).map(Some)).map(Probe::Http),
+        Kind::Udp => probes::udp(table).map(Probe::Udp),
+        Kind::Dns => probes::dns(table).map(Probe::Dns),
+        Kind::Grpc => probes::grpc(table).map(Probe::Grpc),
+        Kind::Command => probes::command(table).map(Probe::Command),
     };
     let (interval, timeout) = (interval?, timeout?);
     if timeout > interval {
@@ -67,9 +121,10 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
         );
     }
     Ok(Some(HealthCheck {
-        probe,
+        probe: probe?,
         port: port?,
         interval,
+        interval_down: interval_down?.unwrap_or(interval),
         timeout,
         healthy_threshold: healthy_threshold?,
         unhealthy_threshold: unhealthy_threshold?,

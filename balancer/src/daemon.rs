@@ -100,7 +100,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
             observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
         },
     );
-    let followers = Followers::new(checker, Arc::clone(&neighbors));
+    let followers = Followers::new(checker, Arc::clone(&neighbors), Arc::clone(&own_metrics));
     let (mut controller, clock) = Controller::new(
         intent,
         store,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     args::{Cli, Command, DetachArgs, LookupArgs, Output, PlanArgs, ServiceCommand},
+    events,
     failure::Failure,
     flows, orders, text,
 };
@@ -35,6 +36,7 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Service(command) => service(socket, command),
         Command::Backend(command) => orders::backend(socket, command),
         Command::Flows(command) => flows::execute(socket, command),
+        Command::Events(args) => events::execute(socket, &args),
         Command::Lookup(args) => lookup(socket, args),
         Command::Detach(args) => detach(socket, &args),
     }

@@ -3,6 +3,7 @@
 mod args;
 mod client_address;
 mod commands;
+mod events;
 mod failure;
 mod flows;
 mod orders;

@@ -16,7 +16,17 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
 };
-use tracing_subscriber::EnvFilter;
+use tracing::Metadata;
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::filter_fn,
+    fmt::{
+        self,
+        format::{DefaultFields, Format, debug_fn},
+    },
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{
     config::{self, Config, ConfigError},
@@ -26,6 +36,7 @@ use crate::{
     },
     controller::{BackendKey, Controller, End, Followers, Handle, Input},
     dataplane::{self, Dataplane, NeighborRequests, WakeRequests},
+    events::{self, Events},
     health::{self, Checker, Verdicts},
     intent::{Intent, Store},
     local_ports,
@@ -52,17 +63,39 @@ const QUIET: &str = "aya=info,aya_obj=info";
 pub fn init_log(filter: &str, json: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
         .context("--log is not a filter: write a level such as info, or levels by module")?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::registry().with(filter);
+    if json {
+        log.with(lines().json()).init();
+        return Ok(());
+    }
+    let ansi = io::stderr().is_terminal();
+    let is_event = |metadata: &Metadata<'_>| metadata.target() == events::LOG_TARGET;
+    let message_alone = debug_fn(|writer, field, value| match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        _ => Ok(()),
+    });
+    log.with(
+        lines()
+            .with_ansi(ansi)
+            .with_filter(filter_fn(move |line| !is_event(line))),
+    )
+    // The message of an event says all that its fields do.
+    .with(
+        lines()
+            .with_ansi(ansi)
+            .fmt_fields(message_alone)
+            .with_filter(filter_fn(is_event)),
+    )
+    .init();
+    Ok(())
+}
+
+/// Lines on stderr.
+fn lines<S>() -> fmt::Layer<S, DefaultFields, Format, fn() -> io::Stderr> {
+    fmt::layer()
         // They would go to stderr, and a stderr that takes nothing, on a full disk for one, would end the process.
         .log_internal_errors(false)
-        .with_writer(io::stderr);
-    if json {
-        log.json().init();
-    } else {
-        log.with_ansi(io::stderr().is_terminal()).init();
-    }
-    Ok(())
+        .with_writer(io::stderr)
 }
 
 /// Runs the daemon until it is told to stop. The data plane goes on without it. `config` is what the file at `path` says.
@@ -97,6 +130,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
     let (neighbor_events, mut neighbor_inbox) = mpsc::channel(INPUTS);
     let neighbors = Arc::new(Neighbors::start(neighbor_events).await?);
     let own_metrics = Arc::new(DaemonMetrics::new()?);
+    let events = Arc::new(Events::default());
     own_metrics.count_reload(true);
     let observer = Arc::clone(&own_metrics);
     let (checker, verdicts) = Checker::new(
@@ -105,7 +139,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
             observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
         },
     );
-    let followers = Followers::new(checker, Arc::clone(&neighbors));
+    let followers = Followers::new(checker, Arc::clone(&neighbors), Arc::clone(&own_metrics));
     let (mut controller, clock) = Controller::new(
         intent,
         store,
@@ -113,6 +147,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
         dataplane,
         followers,
         Arc::clone(&own_metrics),
+        Arc::clone(&events),
     )?;
     await_next_hops(&mut controller, &mut neighbor_inbox).await;
     controller.reconcile()?;
@@ -127,7 +162,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
     let (handle, alarms) = (Handle::new(inputs.clone()), inputs.clone());
     let mut ended = controller.spawn(inbox)?;
     let (stop, stopped) = watch::channel(());
-    let answers = tokio::spawn(server.serve(handle.clone(), stopped));
+    let answers = tokio::spawn(server.serve(handle.clone(), events, stopped));
     let tasks = [
         tokio::spawn(serve_metrics(metrics_listener, handle.clone(), own_metrics)),
         tokio::spawn(reload_on(hangup, handle)),

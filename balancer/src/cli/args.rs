@@ -66,6 +66,8 @@ pub enum Command {
     /// Remembered flows: list, count and forget them.
     #[command(subcommand)]
     Flows(FlowsCommand),
+    /// Show changes of state: backends that went up or down, what operators changed, each with cause and effect.
+    Events(EventsArgs),
     /// Take the data plane off its interfaces. A daemon that runs ends.
     Detach(DetachArgs),
     /// Take packets out of the tunnels of `ipip` and `gue` services. Runs on backends, in the foreground.
@@ -147,6 +149,16 @@ pub struct LookupArgs {
     /// `[2001:db8::1]:40000`.
     #[arg(value_name = "CLIENT[:PORT]")]
     pub client: ClientAddress,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags of `events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Go on with each further one as it comes; as JSON, one document per line.
+    #[arg(short, long)]
+    pub follow: bool,
     #[command(flatten)]
     pub output: OutputArgs,
 }

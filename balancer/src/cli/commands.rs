@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     args::{Cli, Command, DetachArgs, LogArgs, LogFormat, LookupArgs, Output, PlanArgs, ServiceCommand},
     decap,
+    events,
     failure::Failure,
     flows, orders, text,
 };
@@ -37,6 +38,7 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Service(command) => service(socket, command),
         Command::Backend(command) => orders::backend(socket, command),
         Command::Flows(command) => flows::execute(socket, command),
+        Command::Events(args) => events::execute(socket, &args),
         Command::Lookup(args) => lookup(socket, args),
         Command::Detach(args) => detach(socket, &args),
     }

@@ -4,6 +4,7 @@ mod args;
 mod client_address;
 mod commands;
 mod decap;
+mod events;
 mod failure;
 mod flows;
 mod orders;

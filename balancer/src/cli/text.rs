@@ -1,5 +1,6 @@
 //! Results as people read them.
 
+mod events;
 mod flows;
 mod plan;
 
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+pub(super) use events::{event, events};
 pub(super) use flows::{flow_count, flows};
 pub(super) use plan::plan;
 

@@ -34,19 +34,27 @@ pub enum Error {
 
 /// Asks the daemon at `socket`.
 pub fn ask(socket: &Path, request: &Request) -> Result<Response, Error> {
-    let stream = UnixStream::connect(socket).map_err(|source| Error::Unreachable {
+    let mut answers = follow(socket, request)?;
+    let gone = || io::Error::from(io::ErrorKind::UnexpectedEof).into();
+    answers.next().unwrap_or_else(|| Err(gone()))
+}
+
+/// Asks the daemon at `socket` for something that it answers again and again, until it ends.
+pub fn follow(
+    socket: &Path,
+    request: &Request,
+) -> Result<impl Iterator<Item = Result<Response, Error>> + use<>, Error> {
+    let mut stream = UnixStream::connect(socket).map_err(|source| Error::Unreachable {
         path: socket.to_owned(),
         source,
     })?;
     let mut text = serde_json::to_string(request)?;
     text.push('\n');
-    (&stream).write_all(text.as_bytes())?;
-    let mut line = String::new();
-    if BufReader::new(&stream).read_line(&mut line)? == 0 {
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-    }
-    match serde_json::from_str(&line)? {
-        Response::Refused(refusal) => Err(refusal.into()),
-        response => Ok(response),
-    }
+    stream.write_all(text.as_bytes())?;
+    Ok(BufReader::new(stream)
+        .lines()
+        .map(|line| match serde_json::from_str(&line?)? {
+            Response::Refused(refusal) => Err(refusal.into()),
+            response => Ok(response),
+        }))
 }

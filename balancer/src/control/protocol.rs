@@ -2,6 +2,7 @@
 //!
 //! The views are also what `-o json` prints, so their keys are part of the command line's surface.
 
+mod event;
 mod flows;
 mod order;
 mod plan;
@@ -16,6 +17,7 @@ use crate::{
     neighbors::AttachedMode,
 };
 
+pub use event::{Change, Effect, Event, EventKind};
 pub use flows::{FlowCount, FlowCountView, FlowFilter, FlowList, FlowView};
 pub use order::{BackendKeys, Done, Order};
 pub use plan::{BackendName, Plan, PlannedService};
@@ -68,6 +70,10 @@ pub enum Request {
     CountFlows(FlowFilter),
     /// To forget flows.
     FlushFlows(FlowFilter),
+    /// The latest changes of state.
+    Events,
+    /// The latest changes of state, and then each further one as it comes, until the client closes the connection.
+    FollowEvents,
     /// To take the data plane off its interfaces and end.
     Detach,
 }
@@ -114,6 +120,10 @@ pub enum Response {
     FlowCount(FlowCount),
     /// To [`Request::FlushFlows`]: how many.
     Flushed(u64),
+    /// To [`Request::Events`].
+    Events(Vec<Event>),
+    /// To [`Request::FollowEvents`], again and again.
+    Event(Event),
     /// To [`Request::Detach`]: the interfaces.
     Detached(Vec<String>),
     /// The request cannot be granted.

@@ -5,19 +5,20 @@ use std::{
     io,
     os::unix::{fs::PermissionsExt as _, net::UnixStream as BlockingStream},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
+    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
     sync::watch,
     task::{JoinError, JoinSet},
 };
 
 use super::protocol::{Refusal, RefusalKind, Request, Response};
-use crate::controller::Handle;
+use crate::{controller::Handle, events::Events};
 
 /// Owner and group may use the socket.
 const MODE: u32 = 0o660;
@@ -62,14 +63,14 @@ impl Server {
     }
 
     /// Serves clients until the sender of `stop` is gone, and then until each request that has been read is answered.
-    pub async fn serve(self, controller: Handle, stop: watch::Receiver<()>) {
+    pub async fn serve(self, controller: Handle, events: Arc<Events>, stop: watch::Receiver<()>) {
         let mut conversations = JoinSet::new();
         loop {
             tokio::select! {
                 () = stopped(stop.clone()) => break,
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        conversations.spawn(converse(stream, controller.clone(), stop.clone()));
+                        conversations.spawn(converse(stream, controller.clone(), Arc::clone(&events), stop.clone()));
                     }
                     Err(error) => {
                         tracing::warn!("cannot accept a control connection: {error}");
@@ -103,7 +104,12 @@ impl Drop for Server {
 }
 
 /// Answers requests until the client closes the connection, or the daemon is to stop.
-async fn converse(stream: UnixStream, controller: Handle, stop: watch::Receiver<()>) -> anyhow::Result<()> {
+async fn converse(
+    stream: UnixStream,
+    controller: Handle,
+    events: Arc<Events>,
+    stop: watch::Receiver<()>,
+) -> anyhow::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -117,14 +123,39 @@ async fn converse(stream: UnixStream, controller: Handle, stop: watch::Receiver<
             return Ok(());
         }
         let response = match serde_json::from_str::<Request>(&line) {
+            Ok(Request::FollowEvents) => {
+                return tokio::select! {
+                    () = stopped(stop) => Ok(()),
+                    // Whoever follows says nothing more: what can be read is the end.
+                    _end = reader.read_u8() => Ok(()),
+                    told = tell(&events, &mut writer) => told,
+                };
+            }
             Ok(request) => controller.ask(request).await?,
             Err(error) => Response::Refused(Refusal {
                 kind: RefusalKind::Usage,
                 message: format!("the daemon does not understand the request ({error}): is it of another version?"),
             }),
         };
-        let mut text = serde_json::to_string(&response)?;
-        text.push('\n');
-        writer.write_all(text.as_bytes()).await?;
+        send(&mut writer, &response).await?;
     }
+}
+
+/// Sends the events that are kept, and then each as it comes.
+async fn tell(events: &Events, writer: &mut OwnedWriteHalf) -> anyhow::Result<()> {
+    let mut news = events.watch();
+    let mut last = 0;
+    loop {
+        for event in events.after(last) {
+            last = event.number;
+            send(writer, &Response::Event(event)).await?;
+        }
+        news.changed().await?;
+    }
+}
+
+async fn send(writer: &mut OwnedWriteHalf, response: &Response) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string(response)?;
+    text.push('\n');
+    Ok(writer.write_all(text.as_bytes()).await?)
 }

@@ -7,13 +7,13 @@ use super::{
     foresight::{Clients, Flows, Foresight},
     orders::{Action, Step, step},
     resolve::{self, usage},
-    wording::{counted, grouped},
 };
 use crate::{
     config::{self, Config, Protocol},
     control::protocol::{Done, Order, Refusal},
     intent::{Change, Endpoint, Intent, Migration},
     reconcile,
+    wording::{counted, grouped},
 };
 
 impl Controller {
@@ -27,7 +27,7 @@ impl Controller {
         };
         let message = format!("{}: {}: {consequence}", step.service, step.said);
         if step.action.is_some() {
-            tracing::info!("{message}");
+            self.tell_order(Some(step.service), &message);
         }
         Ok(Done { message, warnings })
     }

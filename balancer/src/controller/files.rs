@@ -1,10 +1,11 @@
 //! Requests that are about whole configurations.
 
-use super::{Controller, foresight::Foresight, plan::plan, wording::counted};
+use super::{Controller, foresight::Foresight, plan::plan};
 use crate::{
     config::{self, Config, ConfigError, Loaded},
     control::protocol::{ConfigText, Done, Plan, Refusal, RefusalKind},
     intent::{Intent, Merged, fixed_differences},
+    wording::counted,
 };
 
 impl Controller {
@@ -83,7 +84,7 @@ impl Controller {
         let plan = self.plan_of(&intent.running, &foresight);
         self.adopt(intent)?;
         let message = format!("{done}: {}", summary(&plan));
-        tracing::info!("{message}");
+        self.tell_order(None, &message);
         Ok(message)
     }
 

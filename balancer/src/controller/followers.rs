@@ -13,23 +13,26 @@ use super::{
 use crate::{
     config::Config,
     health::Checker,
+    metrics::DaemonMetrics,
     neighbors::{self, Interface, Neighbors},
 };
 
-/// The health checker and the watcher of next hops.
+/// The health checker, the watcher of next hops, and what counts probes.
 pub struct Followers {
     checker: Checker<BackendKey>,
     neighbors: Arc<Neighbors>,
+    metrics: Arc<DaemonMetrics>,
     /// Where they run their tasks.
     runtime: Handle,
 }
 
 impl Followers {
     /// To be called in the Tokio runtime that their tasks are to run in.
-    pub fn new(checker: Checker<BackendKey>, neighbors: Arc<Neighbors>) -> Self {
+    pub fn new(checker: Checker<BackendKey>, neighbors: Arc<Neighbors>, metrics: Arc<DaemonMetrics>) -> Self {
         Self {
             checker,
             neighbors,
+            metrics,
             runtime: Handle::current(),
         }
     }
@@ -42,7 +45,10 @@ impl Followers {
     /// Has the backends probed. Those that are probed already go on undisturbed.
     pub(super) fn probe(&mut self, config: &Config, knowledge: &Knowledge) {
         let _context = self.runtime.enter();
-        self.checker.reconcile(targets(config, knowledge));
+        let targets = targets(config, knowledge);
+        self.metrics
+            .follow(targets.iter().map(|target| target.key.clone()).collect());
+        self.checker.reconcile(targets);
     }
 
     /// The configured interfaces as the kernel describes them. Not to be called on the runtime's own threads.

@@ -6,6 +6,7 @@
 
 mod adoption;
 mod alarm;
+mod changes;
 mod desired;
 mod files;
 mod flows;
@@ -21,7 +22,6 @@ mod sources;
 mod standing;
 mod views;
 mod wake;
-mod wording;
 
 use std::{
     collections::HashSet,
@@ -44,13 +44,15 @@ pub use views::Snapshot;
 use crate::{
     control::protocol::{Request, Response},
     dataplane::{Dataplane, TimerTick},
-    health::{Health, Verdict},
+    events::Events,
+    health::Verdict,
     intent::{Intent, Store},
     metrics::DaemonMetrics,
     neighbors::{self, Unreachable, Way},
     reconcile::{self, Desired},
 };
 use alarm::Alarm;
+use changes::Pending;
 use knowledge::Knowledge;
 use slow_start::SlowStart;
 use wake::Woken;
@@ -136,12 +138,17 @@ pub struct Controller {
     metrics: Arc<DaemonMetrics>,
     timer: TimerTick,
     woken: Woken,
+    /// Destinations that packets cannot leave the host for.
+    cut_off: HashSet<IpAddr>,
+    /// Changes that the data plane has not followed yet.
+    pending: Vec<Pending>,
+    events: Arc<Events>,
 }
 
 impl Controller {
     /// A controller of `dataplane` that makes it hold what `intent` says, and has next hops looked for. What the data plane
     /// knows of the backends' health is where it begins. Further changes of the intent are kept in `store`; the daemon's
-    /// own configuration file is `file`. The clock has to run for what is due at a certain time.
+    /// own configuration file is `file`; changes of state are told to `events`. The clock has to run for what is due at a certain time.
     pub fn new(
         intent: Intent,
         store: Store,
@@ -149,6 +156,7 @@ impl Controller {
         dataplane: Dataplane,
         followers: Followers,
         metrics: Arc<DaemonMetrics>,
+        events: Arc<Events>,
     ) -> anyhow::Result<(Self, AlarmClock)> {
         let (alarm, clock) = Alarm::new();
         let knowledge = Knowledge::remembered(&intent.running, dataplane.state());
@@ -166,6 +174,9 @@ impl Controller {
             followers,
             alarm,
             metrics,
+            cut_off: HashSet::new(),
+            pending: Vec::new(),
+            events,
         };
         Ok((controller, clock))
     }
@@ -182,14 +193,7 @@ impl Controller {
 
     /// Notes the way to a backend without acting on it yet.
     pub fn set_way(&mut self, destination: IpAddr, way: Result<Way, Unreachable>) {
-        match &way {
-            Ok(_) => tracing::debug!(backend = %destination, "next hop known"),
-            // The kernel is asking; most backends answer at once.
-            Err(unreachable @ Unreachable::Resolving { .. }) => {
-                tracing::debug!(backend = %destination, "{unreachable}");
-            }
-            Err(unreachable) => tracing::warn!(backend = %destination, "packets cannot leave the host: {unreachable}"),
-        }
+        self.note_way(destination, &way);
         self.knowledge.set_way(destination, way);
     }
 
@@ -277,20 +281,7 @@ impl Controller {
         {
             tracing::error!("the data plane could not be changed: {error:#}");
         }
-    }
-
-    fn take_verdict(&mut self, verdict: Verdict<BackendKey>) -> bool {
-        let (service, backend) = &verdict.key;
-        // It may have been on its way while its backend was removed.
-        if !desired::backends(&self.intent.running).any(|(of, other)| of.name == *service && other.name == *backend) {
-            return false;
-        }
-        tracing::info!("{service}/{backend} is {}: {}", verdict.health, verdict.cause);
-        if verdict.health == Health::Up {
-            self.woken.forget(&verdict.key);
-        }
-        self.knowledge.set_health(verdict.key, verdict.health);
-        true
+        self.tell_changes();
     }
 
     fn sweep(&mut self) {

@@ -31,6 +31,7 @@ impl Controller {
             Request::FlushFlows(filter) => self.flush_flows(&filter).map(Response::Flushed),
             // The controller ends with it, so it is dealt with where it comes in.
             Request::Detach => Ok(Response::Detached(Vec::new())),
+            Request::Events | Request::FollowEvents => Ok(Response::Events(self.events.after(0))),
         };
         answer.unwrap_or_else(|error| match error.downcast::<Refusal>() {
             Ok(refusal) => Response::Refused(refusal),

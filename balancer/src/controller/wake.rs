@@ -5,7 +5,10 @@ use std::{collections::HashSet, process::Command, thread};
 use balancer_common::abi::WakeRequest;
 
 use super::{BackendKey, Controller, desired};
-use crate::config::{Backend, Service};
+use crate::{
+    config::{Backend, Service},
+    control::protocol::EventKind,
+};
 
 /// Backends that have been woken and are not up yet.
 #[derive(Debug, Default)]
@@ -41,16 +44,16 @@ impl Controller {
         if !self.woken.0.insert((service.name.clone(), backend.name.clone())) {
             return;
         }
-        let name = format!("{}/{}", service.name, backend.name);
-        match command(service, backend) {
-            Some(command) => {
-                tracing::info!("{name} is suspended and a packet has come for it: waking it");
-                run(name, command);
-            }
-            None => {
-                tracing::warn!("{name} is suspended, a packet has come for it, and its service has no wake command");
-            }
+        let key = (service.name.clone(), backend.name.clone());
+        let command = command(service, backend);
+        let cause = match command {
+            Some(_) => "a packet has come for it while it is suspended",
+            None => "a packet has come for it while it is suspended, but its service has no wake command",
+        };
+        if let Some(command) = command {
+            run(format!("{}/{}", key.0, key.1), command);
         }
+        self.expect(EventKind::Woken, key, cause.to_owned());
     }
 }
 

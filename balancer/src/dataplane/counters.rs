@@ -1,10 +1,10 @@
 //! What the data plane counts.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use balancer_common::{DropReason, abi::Traffic};
 
-use super::Dataplane;
+use super::{Dataplane, Division};
 
 impl Dataplane {
     /// The counters of a service, summed over the CPUs.
@@ -34,6 +34,16 @@ impl Dataplane {
     pub fn share(&self, index: u32) -> f64 {
         let backend = self.state.backends.get(&index);
         backend.map_or(0.0, |backend| self.maps.tables.share(backend.record.service, index))
+    }
+
+    /// How many slots of its service's table a backend has.
+    pub fn slots(&self, service: u32, backend: u32) -> u32 {
+        self.maps.tables.slots(service, backend)
+    }
+
+    /// By service index: what those tables gave to each backend that have been replaced since the last call.
+    pub fn take_earlier_divisions(&mut self) -> HashMap<u32, Division> {
+        self.maps.tables.take_earlier_divisions()
     }
 
     /// The Maglev table that is published for a service: for each slot a backend index, or 0.

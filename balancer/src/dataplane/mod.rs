@@ -33,6 +33,7 @@ pub use permission::require_permission;
 pub use pins::Pins;
 pub use requests::{NeighborRequests, WakeRequests};
 pub use run::Outcome;
+pub use tables::Division;
 
 use crate::{
     config::{self, XdpMode},

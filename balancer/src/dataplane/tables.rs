@@ -26,10 +26,42 @@ pub(super) struct Tables {
     previous: Classes,
     /// Of services that remember only what a change moves.
     handovers: HashMap<u32, Handover>,
-    /// By service index: the share of new clients that each backend index gets.
-    shares: HashMap<u32, HashMap<u32, f64>>,
+    /// By service index: what its table gives to each backend.
+    divisions: HashMap<u32, Division>,
+    /// The same of tables that have been replaced, until somebody asks.
+    earlier: HashMap<u32, Division>,
     /// How long building tables took, until somebody asks.
     build_durations: Vec<Duration>,
+}
+
+/// What a Maglev table gives to each backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Division {
+    /// Slots of the table.
+    total: u32,
+    /// Slots by backend index, of those that have any.
+    by_backend: HashMap<u32, u32>,
+}
+
+impl Division {
+    fn of(slots: &[u32]) -> Self {
+        let mut division = Self::default();
+        for backend in slots {
+            division.total += 1;
+            *division.by_backend.entry(*backend).or_default() += 1;
+        }
+        division
+    }
+
+    /// How many slots a backend index has.
+    pub fn slots_of(&self, backend: u32) -> u32 {
+        self.by_backend.get(&backend).copied().unwrap_or(0)
+    }
+
+    /// The share of the slots that a backend index has, 0 to 1.
+    fn share_of(&self, backend: u32) -> f64 {
+        f64::from(self.slots_of(backend)) / f64::from(self.total.max(1))
+    }
 }
 
 /// For each size class a map from service index to table.
@@ -49,7 +81,8 @@ impl Tables {
             current: Classes::open(pins, ["SMALL_TABLES", "MEDIUM_TABLES", "LARGE_TABLES"])?,
             previous: Classes::open(pins, ["SMALL_PREVIOUS", "MEDIUM_PREVIOUS", "LARGE_PREVIOUS"])?,
             handovers: HashMap::new(),
-            shares: HashMap::new(),
+            divisions: HashMap::new(),
+            earlier: HashMap::new(),
             build_durations: Vec::new(),
         })
     }
@@ -67,7 +100,8 @@ impl Tables {
             let started = Instant::now();
             let owners = maglev::build(&table.candidates, table.size);
             self.build_durations.push(started.elapsed());
-            self.shares.insert(*index, shares(&owners));
+            let before = self.divisions.insert(*index, Division::of(&owners)).unwrap_or_default();
+            self.earlier.entry(*index).or_insert(before);
             let slots = if let Some(serving) = &table.handover {
                 let serving = serving.iter().copied().collect();
                 let slots = self.hand_over(*index, class, &owners, &serving, now)?;
@@ -166,8 +200,19 @@ impl Tables {
 
     /// The share of a service's new clients that a backend gets, 0 to 1.
     pub(super) fn share(&self, service: u32, backend: u32) -> f64 {
-        let shares = self.shares.get(&service);
-        shares.and_then(|shares| shares.get(&backend)).copied().unwrap_or(0.0)
+        let division = self.divisions.get(&service);
+        division.map_or(0.0, |division| division.share_of(backend))
+    }
+
+    /// How many slots of a service's table a backend has.
+    pub(super) fn slots(&self, service: u32, backend: u32) -> u32 {
+        let division = self.divisions.get(&service);
+        division.map_or(0, |division| division.slots_of(backend))
+    }
+
+    /// By service index: what those tables gave to each backend that have been replaced since the last call.
+    pub(super) fn take_earlier_divisions(&mut self) -> HashMap<u32, Division> {
+        mem::take(&mut self.earlier)
     }
 
     /// How long building tables took since the last call.
@@ -180,7 +225,7 @@ impl Tables {
         self.current.clear(index, kept)?;
         self.previous.clear(index, kept)?;
         if kept.is_none() {
-            self.shares.remove(&index);
+            self.divisions.remove(&index);
             self.handovers.remove(&index);
         }
         Ok(())
@@ -247,17 +292,4 @@ fn held(map: &MapData, index: u32, class: TableClass) -> anyhow::Result<Option<V
 /// may for a moment look behind its end, and finds a backend there too.
 fn fill(slots: &[Slot], capacity: usize) -> Vec<u32> {
     slots.iter().map(|slot| slot.bits()).cycle().take(capacity).collect()
-}
-
-/// The share of the slots that each backend has.
-fn shares(slots: &[u32]) -> HashMap<u32, f64> {
-    let mut counts = HashMap::new();
-    for backend in slots {
-        *counts.entry(*backend).or_insert(0_u32) += 1;
-    }
-    let total: u32 = counts.values().sum();
-    counts
-        .into_iter()
-        .map(|(backend, count)| (backend, f64::from(count) / f64::from(total)))
-        .collect()
 }

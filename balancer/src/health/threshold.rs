@@ -110,13 +110,15 @@ impl HealthState {
     }
 }
 
-/// Names the latest of `count` results of one kind in a row. Failures may differ, so only their number is told.
+/// Names the latest of `count` results of one kind in a row.
 fn cause(result: &Result<(), Failure>, count: u32) -> String {
-    match (result, count) {
-        (Ok(()), 0 | 1) => "probe succeeded".to_owned(),
-        (Ok(()), _) => format!("{count} successes in a row"),
-        (Err(failure), 0 | 1) => failure.to_string(),
-        (Err(failure), _) => format!("{failure}, {count} failures in a row"),
+    let latest = match result {
+        Ok(()) => "probe succeeded".to_owned(),
+        Err(failure) => failure.to_string(),
+    };
+    match count {
+        0 | 1 => latest,
+        _ => format!("{latest} ×{count}"),
     }
 }
 
@@ -148,17 +150,17 @@ mod tests {
         let cases = [
             (Unknown, "s", Some((Up, "probe succeeded"))),
             (Unknown, "ff", None),
-            (Unknown, "fff", Some((Down, "status 503, 3 failures in a row"))),
+            (Unknown, "fff", Some((Down, "status 503 ×3"))),
             (Unknown, "ffs", Some((Up, "probe succeeded"))),
             (Up, "ffsff", None),
-            (Up, "ffsfff", Some((Down, "status 503, 3 failures in a row"))),
+            (Up, "ffsfff", Some((Down, "status 503 ×3"))),
             (Up, "ssss", None),
             (Down, "sfs", None),
-            (Down, "sfss", Some((Up, "2 successes in a row"))),
+            (Down, "sfss", Some((Up, "probe succeeded ×2"))),
             (Down, "ffff", None),
             (Up, "llll", None),
-            (Up, "flflf", Some((Down, "status 503, 3 failures in a row"))),
-            (Down, "sls", Some((Up, "2 successes in a row"))),
+            (Up, "flflf", Some((Down, "status 503 ×3"))),
+            (Down, "sls", Some((Up, "probe succeeded ×2"))),
         ];
         for (initial, results, expected) in cases {
             let mut state = HealthState::new(initial, THRESHOLDS);

@@ -29,7 +29,7 @@ async fn watch(lines: &str, address: SocketAddr) -> Watch {
 async fn falls(watch: &mut Watch, reason: &str) {
     let (verdict, outcomes) = watch.verdict().await;
     assert_eq!(verdict.health, Health::Down);
-    assert_eq!(verdict.cause, format!("{reason}, {UNHEALTHY} failures in a row"));
+    assert_eq!(verdict.cause, format!("{reason} ×{UNHEALTHY}"));
     let failures = outcomes.iter().rev().take_while(|outcome| outcome.is_err());
     assert_eq!(failures.count(), UNHEALTHY, "{outcomes:?}");
 }

@@ -74,6 +74,8 @@ impl Settings {
 pub struct Balancer<'a> {
     /// What its configuration file says once it is [written](Self::configure) again.
     pub settings: Settings,
+    /// How the next daemon writes its log: `text` or `json`.
+    pub log_format: &'static str,
     host: &'a Namespace,
     process: Option<Process>,
     directory: TempDir,
@@ -97,6 +99,7 @@ impl<'a> Balancer<'a> {
         };
         let balancer = Self {
             settings,
+            log_format: "text",
             host,
             process: None,
             directory,
@@ -187,7 +190,9 @@ impl<'a> Balancer<'a> {
 
     fn run_command(&self, program: &Path) -> Command {
         let mut command = self.host.command(program);
-        command.args(["run", "--config"]).arg(self.config());
+        command
+            .args(["run", "--log-format", self.log_format, "--config"])
+            .arg(self.config());
         command
     }
 

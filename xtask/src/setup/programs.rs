@@ -13,7 +13,7 @@ struct Program {
     needed_for: Purpose,
 }
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 8] = [
     Program {
         name: "cc",
         packages: &["gcc", "libc6-dev"],
@@ -43,6 +43,16 @@ const PROGRAMS: [Program; 6] = [
         name: "mount",
         packages: &["mount"],
         needed_for: Purpose::Run,
+    },
+    Program {
+        name: "prometheus",
+        packages: &["prometheus"],
+        needed_for: Purpose::Test,
+    },
+    Program {
+        name: "promtool",
+        packages: &["prometheus"],
+        needed_for: Purpose::Test,
     },
 ];
 

@@ -1,16 +1,14 @@
 //! Orders about services.
 
 use super::{
-    super::{
-        resolve::{self, usage},
-        wording::counted,
-    },
+    super::resolve::{self, usage},
     Action, Step,
 };
 use crate::{
     config::{self, Config, Service},
     control::protocol::Refusal,
     intent::{Change, Endpoint, Intent},
+    wording::counted,
 };
 
 pub(super) fn add(intent: &Intent, name: &str, text: &str) -> Result<Step, Refusal> {

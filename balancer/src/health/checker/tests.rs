@@ -194,7 +194,7 @@ async fn a_verdict_comes_with_the_probe_that_reaches_the_threshold() {
 async fn a_verdict_says_why() {
     let mut lab = Lab::new(|_| failure());
     lab.checker.reconcile(vec![target(1, Health::Up)]);
-    let cause = "connection refused, 3 failures in a row".to_owned();
+    let cause = "connection refused ×3".to_owned();
     assert_eq!(
         lab.verdicts.recv().await,
         Some(Verdict {

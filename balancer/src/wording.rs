@@ -1,7 +1,7 @@
 //! Figures for people.
 
 /// A whole number with its digits in groups of three.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits
         .as_bytes()
@@ -13,7 +13,7 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// `1 flow`, `2 flows`.
-pub(super) fn counted(number: u64, one: &str, several: &str) -> String {
+pub(crate) fn counted(number: u64, one: &str, several: &str) -> String {
     let noun = if number == 1 { one } else { several };
     format!("{} {noun}", grouped(number))
 }

@@ -1,0 +1,155 @@
+//! Changes of health and reach: they are told once the data plane has followed, with what that did.
+
+use std::{collections::HashMap, mem, net::IpAddr};
+
+use balancer_common::affinity::{Memory, Standing, standing};
+
+use super::{BackendKey, Controller, desired};
+use crate::{
+    control::protocol::{Change, Effect, EventKind},
+    dataplane::{Division, FlowCounts},
+    health::{Health, Verdict},
+    neighbors::{Unreachable, Way},
+    reconcile::Index,
+};
+
+/// A change that the data plane has not followed yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    kind: EventKind,
+    backend: BackendKey,
+    cause: String,
+}
+
+/// Flows and tables after a change.
+struct Survey {
+    flows: FlowCounts,
+    /// Flows by service index.
+    of_services: HashMap<u32, u64>,
+    /// By service index: what tables that have been replaced gave to each backend.
+    before: HashMap<u32, Division>,
+}
+
+impl Controller {
+    /// Notes a verdict. Returns whether there is reason to reconcile.
+    pub(super) fn take_verdict(&mut self, verdict: Verdict<BackendKey>) -> bool {
+        let Verdict { key, health, cause } = verdict;
+        // It may have been on its way while its backend was removed.
+        if !desired::backends(&self.intent.running).any(|(of, other)| of.name == key.0 && other.name == key.1) {
+            return false;
+        }
+        let kind = match health {
+            Health::Up => EventKind::Up,
+            Health::Down | Health::Unknown => EventKind::Down,
+        };
+        if health == Health::Up {
+            self.woken.forget(&key);
+        }
+        self.knowledge.set_health(key.clone(), health);
+        self.expect(kind, key, cause);
+        true
+    }
+
+    /// Has a change told after the next reconciliation.
+    pub(super) fn expect(&mut self, kind: EventKind, backend: BackendKey, cause: String) {
+        self.pending.push(Pending { kind, backend, cause });
+    }
+
+    /// Notes whether packets can leave the host for a destination. That the kernel still asks says nothing new.
+    pub(super) fn note_way(&mut self, destination: IpAddr, way: &Result<Way, Unreachable>) {
+        let (kind, cause) = match way {
+            Err(Unreachable::Resolving { .. }) => return,
+            Err(unreachable) if self.cut_off.insert(destination) => (EventKind::Unreachable, unreachable.to_string()),
+            Ok(_) if self.cut_off.remove(&destination) => (EventKind::Reachable, "its next hop is known".to_owned()),
+            Ok(_) | Err(_) => return,
+        };
+        let concerned: Vec<_> = desired::backends(&self.intent.running)
+            .filter(|(_, backend)| backend.address == destination)
+            .map(|(service, backend)| (service.name.clone(), backend.name.clone()))
+            .collect();
+        for backend in concerned {
+            self.expect(kind, backend, cause.clone());
+        }
+    }
+
+    /// Tells what an operator has changed.
+    pub(super) fn tell_order(&self, service: Option<String>, message: &str) {
+        self.events.record(Change {
+            kind: EventKind::Changed,
+            service,
+            backend: None,
+            cause: message.to_owned(),
+            effect: None,
+        });
+    }
+
+    /// Tells what has changed, now that the data plane has followed.
+    pub(super) fn tell_changes(&mut self) {
+        let pending = mem::take(&mut self.pending);
+        let before = self.dataplane.take_earlier_divisions();
+        if pending.is_empty() {
+            return;
+        }
+        let survey = match self.dataplane.flow_counts() {
+            Ok(flows) => Some(Survey {
+                of_services: self.flows_of_services(&flows),
+                flows,
+                before,
+            }),
+            Err(error) => {
+                tracing::error!("what follows from a change is not known: {error:#}");
+                None
+            }
+        };
+        let known = self.dataplane.state().index();
+        for change in pending {
+            let effect = survey
+                .as_ref()
+                .and_then(|survey| self.effect(&known, &change.backend, survey));
+            let (service, backend) = change.backend;
+            self.events.record(Change {
+                kind: change.kind,
+                service: Some(service),
+                backend: Some(backend),
+                cause: change.cause,
+                effect,
+            });
+        }
+    }
+
+    fn effect(&self, known: &Index<'_>, backend: &BackendKey, survey: &Survey) -> Option<Effect> {
+        let index = self.known_index(known, backend)?;
+        let record = self.dataplane.state().backends.get(&index)?.record;
+        let service = self.dataplane.state().services.get(&record.service)?.record?;
+        let own = survey.flows.by_backend.get(&index).copied().unwrap_or(0);
+        let all = survey.of_services.get(&record.service).copied().unwrap_or(0);
+        let leave = standing(Memory::Flow, record.flags, service.when_down()) == Standing::Gone;
+        let slots = self.dataplane.slots(record.service, index);
+        // A table that has not been published anew is as it was.
+        let before = survey.before.get(&record.service);
+        let earlier = before.map_or(slots, |division| division.slots_of(index));
+        let moved = if leave { own } else { 0 };
+        Some(Effect {
+            slots_moved: slots.abs_diff(earlier).into(),
+            flows_moved: moved,
+            flows_kept: all.saturating_sub(moved),
+        })
+    }
+
+    fn flows_of_services(&self, flows: &FlowCounts) -> HashMap<u32, u64> {
+        let mut of_services = HashMap::new();
+        for (backend, count) in &flows.by_backend {
+            if let Some(entry) = self.dataplane.state().backends.get(backend) {
+                *of_services.entry(entry.record.service).or_default() += count;
+            }
+        }
+        of_services
+    }
+
+    /// The index that the data plane knows a backend by.
+    fn known_index(&self, known: &Index<'_>, (service, backend): &BackendKey) -> Option<u32> {
+        let mut backends = desired::backends(&self.intent.running);
+        let (service, backend) = backends.find(|(of, other)| of.name == *service && other.name == *backend)?;
+        desired::backend_index(known, service, backend)
+    }
+}

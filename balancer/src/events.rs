@@ -1,0 +1,121 @@
+//! Changes of state: the log has a line for each, and the latest ones are kept for those who ask.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use tokio::sync::watch;
+
+use crate::control::protocol::{Change, Event, EventKind};
+
+/// The target under which events are logged.
+pub const LOG_TARGET: &str = "balancer::events";
+
+/// How many events are kept.
+const KEPT: usize = 1_000;
+
+/// The latest events.
+pub struct Events {
+    latest: Mutex<VecDeque<Event>>,
+    /// The number of the last one.
+    last: watch::Sender<u64>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            latest: Mutex::default(),
+            last: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Events {
+    /// Logs a change and keeps it.
+    pub fn record(&self, change: Change) {
+        log(&change);
+        let mut latest = self.lock();
+        let number = *self.last.borrow() + 1;
+        if latest.len() == KEPT {
+            latest.pop_front();
+        }
+        latest.push_back(Event {
+            number,
+            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            change,
+        });
+        self.last.send_replace(number);
+    }
+
+    /// The events after the one with this number, as far as they are kept.
+    pub fn after(&self, number: u64) -> Vec<Event> {
+        let latest = self.lock();
+        latest.iter().filter(|event| event.number > number).cloned().collect()
+    }
+
+    /// Is told the number of the last event whenever there is another one.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.last.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Event>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes the line: for people the message alone, which says everything; as JSON with the parts beside it.
+fn log(change: &Change) {
+    let (kind, cause) = (change.kind.to_string(), change.cause.as_str());
+    let (service, backend) = (change.service.as_deref(), change.backend.as_deref());
+    let slots_moved = change.effect.map(|effect| effect.slots_moved);
+    let flows_moved = change.effect.map(|effect| effect.flows_moved);
+    let flows_kept = change.effect.map(|effect| effect.flows_kept);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                target: LOG_TARGET,
+                kind, service, backend, cause, slots_moved, flows_moved, flows_kept,
+                "{change}"
+            )
+        };
+    }
+    match change.kind {
+        EventKind::Down | EventKind::Unreachable => line!(warn),
+        EventKind::Up | EventKind::Reachable | EventKind::Woken | EventKind::Changed => line!(info),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(cause: usize) -> Change {
+        Change {
+            kind: EventKind::Changed,
+            service: None,
+            backend: None,
+            cause: cause.to_string(),
+            effect: None,
+        }
+    }
+
+    #[test]
+    fn the_latest_events_are_kept_in_their_order() {
+        let events = Events::default();
+        let watch = events.watch();
+        assert!(events.after(0).is_empty());
+        for number in 1..=KEPT + 5 {
+            events.record(change(number));
+        }
+        let kept = events.after(0);
+        assert_eq!(kept.len(), KEPT);
+        let numbers: Vec<_> = kept.iter().map(|event| event.number.to_string()).collect();
+        let causes: Vec<_> = kept.iter().map(|event| event.change.cause.clone()).collect();
+        assert_eq!(numbers, causes);
+        assert_eq!(kept.first().unwrap().number, 6);
+        assert_eq!(events.after(KEPT as u64 + 3).len(), 2);
+        assert_eq!(*watch.borrow(), KEPT as u64 + 5);
+    }
+}

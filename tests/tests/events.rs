@@ -142,3 +142,38 @@ fn a_backend_whose_host_cannot_be_reached_is_told() {
     network.balancer.ip("link set eth1 up");
     eventually("the way is told to be back", || events(&balancer, "reachable").pop());
 }
+
+#[test]
+fn a_backend_that_one_client_fills_is_marked_as_hot_until_it_does_not() {
+    let network = Network::new(Arms::Two, BACKENDS);
+    let _servers = Farm::http(&network, 8080);
+    let service = Service::tcp("web", Network::VIP, &[80])
+        .backends(BACKENDS, 8080)
+        .to_string();
+    let service = service.replace(
+        "ports = [80]",
+        "ports = [80]
+affinity = \"client-ip\"",
+    );
+    let balancer = Balancer::start(&network.balancer, &network.interfaces, &service);
+    let connect = |ports: std::ops::Range<u16>, address| {
+        for port in ports {
+            get_from(&network.client, SocketAddr::new(address, port), VIP, "/").unwrap();
+        }
+    };
+    connect(40_000..40_030, Network::CLIENT.into());
+    let hot = eventually("a backend is told to be hot", || events(&balancer, "hot").pop());
+    let name = hot["backend"].as_str().unwrap();
+    assert_eq!(
+        hot["cause"].as_str().unwrap().split(" of").next(),
+        Some("it carries 100.0 %")
+    );
+    let gauge = format!("balancer_backend_hot{{backend=\"{name}\",service=\"web\"}}");
+    assert_eq!(balancer.metric(&gauge), 1);
+    assert_eq!(balancer.json::<Value>(&["status"])["backends"]["hot"], 1);
+
+    assert!(balancer.command(&["flows", "flush", "web"]).status.success());
+    let even = eventually("it is told to be so no longer", || events(&balancer, "even").pop());
+    assert_eq!(even["backend"], name);
+    assert_eq!(balancer.metric(&gauge), 0);
+}

@@ -44,8 +44,8 @@ pub(super) fn status(status: &Status) -> String {
         .add_row([
             "backends".to_owned(),
             format!(
-                "{}: {} up, {} down, {} draining",
-                backends.total, backends.up, backends.down, backends.draining
+                "{}: {} up, {} down, {} draining, {} hot",
+                backends.total, backends.up, backends.down, backends.draining, backends.hot
             ),
         ]);
     table.to_string()
@@ -132,7 +132,11 @@ pub(super) fn backends(backends: &[BackendView]) -> String {
             },
             backend.weight.to_string(),
             format!("{:.1} %", backend.share * 100.0),
-            backend.flows.to_string(),
+            if backend.hot {
+                format!("{} (hot)", backend.flows)
+            } else {
+                backend.flows.to_string()
+            },
             backend.new_flows.to_string(),
             backend.packets.to_string(),
             backend.bytes.to_string(),

@@ -166,6 +166,8 @@ pub(super) const HEALTH: Shape = Shape {
         "timeout",
         "healthy_threshold",
         "unhealthy_threshold",
+        "flap_limit",
+        "flap_window",
     ],
 };
 

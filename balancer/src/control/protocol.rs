@@ -206,6 +206,8 @@ pub struct BackendCounts {
     pub down: usize,
     /// Those that are being drained.
     pub draining: usize,
+    /// Those that carry well more than their share of the flows.
+    pub hot: usize,
 }
 
 /// A service.
@@ -279,6 +281,8 @@ pub struct BackendView {
     pub reply_bytes: u64,
     /// Its share of new clients, 0 to 1.
     pub share: f64,
+    /// Whether it carries well more than its share of the service's flows.
+    pub hot: bool,
     /// Why its packets cannot leave the host, if they cannot.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unreachable: Option<String>,

@@ -33,12 +33,18 @@ struct Survey {
 impl Controller {
     /// Notes a verdict. Returns whether there is reason to reconcile.
     pub(super) fn take_verdict(&mut self, verdict: Verdict<BackendKey>) -> bool {
-        let Verdict { key, health, cause } = verdict;
+        let Verdict {
+            key,
+            health,
+            damped,
+            cause,
+        } = verdict;
         // It may have been on its way while its backend was removed.
         if !desired::backends(&self.intent.running).any(|(of, other)| of.name == key.0 && other.name == key.1) {
             return false;
         }
         let kind = match health {
+            _ if damped => EventKind::Damped,
             Health::Up => EventKind::Up,
             Health::Down | Health::Unknown => EventKind::Down,
         };
@@ -90,21 +96,16 @@ impl Controller {
         if pending.is_empty() {
             return;
         }
-        let survey = match self.dataplane.flow_counts() {
-            Ok(flows) => Some(Survey {
-                of_services: self.flows_of_services(&flows),
-                flows,
-                before,
-            }),
-            Err(error) => {
-                tracing::error!("what follows from a change is not known: {error:#}");
-                None
-            }
+        let survey = if pending.iter().any(|change| moves_clients(change.kind)) {
+            self.survey(before)
+        } else {
+            None
         };
         let known = self.dataplane.state().index();
         for change in pending {
             let effect = survey
                 .as_ref()
+                .filter(|_| moves_clients(change.kind))
                 .and_then(|survey| self.effect(&known, &change.backend, survey));
             let (service, backend) = change.backend;
             self.events.record(Change {
@@ -114,6 +115,20 @@ impl Controller {
                 cause: change.cause,
                 effect,
             });
+        }
+    }
+
+    fn survey(&self, before: HashMap<u32, Division>) -> Option<Survey> {
+        match self.dataplane.flow_counts() {
+            Ok(flows) => Some(Survey {
+                of_services: self.flows_of_services(&flows),
+                flows,
+                before,
+            }),
+            Err(error) => {
+                tracing::error!("what follows from a change is not known: {error:#}");
+                None
+            }
         }
     }
 
@@ -151,5 +166,13 @@ impl Controller {
         let mut backends = desired::backends(&self.intent.running);
         let (service, backend) = backends.find(|(of, other)| of.name == *service && other.name == *backend)?;
         desired::backend_index(known, service, backend)
+    }
+}
+
+/// Whether a change of this kind may give clients another backend.
+const fn moves_clients(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Up | EventKind::Down | EventKind::Reachable | EventKind::Unreachable => true,
+        EventKind::Damped | EventKind::Woken | EventKind::Hot | EventKind::Even | EventKind::Changed => false,
     }
 }

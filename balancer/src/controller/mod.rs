@@ -12,6 +12,7 @@ mod files;
 mod flows;
 mod followers;
 mod foresight;
+mod hot_spots;
 mod knowledge;
 mod orders;
 mod plan;
@@ -140,6 +141,8 @@ pub struct Controller {
     woken: Woken,
     /// Destinations that packets cannot leave the host for.
     cut_off: HashSet<IpAddr>,
+    /// Indices of the backends that are hot spots.
+    hot: HashSet<u32>,
     /// Changes that the data plane has not followed yet.
     pending: Vec<Pending>,
     events: Arc<Events>,
@@ -175,6 +178,7 @@ impl Controller {
             alarm,
             metrics,
             cut_off: HashSet::new(),
+            hot: HashSet::new(),
             pending: Vec::new(),
             events,
         };
@@ -286,7 +290,10 @@ impl Controller {
 
     fn sweep(&mut self) {
         match self.dataplane.sweep() {
-            Ok(swept) => tracing::debug!("forgot {} flows and {} clients", swept.flows, swept.clients),
+            Ok(swept) => {
+                tracing::debug!("forgot {} flows and {} clients", swept.flows, swept.clients);
+                self.find_hot_spots(&swept.live);
+            }
             Err(error) => tracing::error!("what is over could not be forgotten: {error:#}"),
         }
     }

@@ -63,7 +63,10 @@ impl Controller {
     }
 
     fn backend_counts(&self) -> BackendCounts {
-        let mut counts = BackendCounts::default();
+        let mut counts = BackendCounts {
+            hot: self.hot.len(),
+            ..BackendCounts::default()
+        };
         for (service, backend) in desired::backends(&self.intent.running) {
             counts.total += 1;
             counts.draining += usize::from(backend.admin == Admin::Draining);
@@ -128,6 +131,7 @@ impl Controller {
                     reply_packets: traffic.reply_packets,
                     reply_bytes: traffic.reply_bytes,
                     share: self.dataplane.share(index),
+                    hot: self.hot.contains(&index),
                     unreachable: way.and_then(Result::err).map(|unreachable| unreachable.to_string()),
                 })
             })

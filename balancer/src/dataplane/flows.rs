@@ -20,6 +20,13 @@ pub struct FlowCounts {
     pub by_backend: HashMap<u32, u64>,
 }
 
+impl FlowCounts {
+    fn count(&mut self, flow: &Flow) {
+        self.total += 1;
+        *self.by_backend.entry(flow.owner.backend).or_default() += 1;
+    }
+}
+
 /// What a sweep found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -27,6 +34,8 @@ pub struct Swept {
     pub flows: u64,
     /// Clients that were away for too long and have been forgotten.
     pub clients: u64,
+    /// The flows that are left.
+    pub live: FlowCounts,
 }
 
 /// What the remembered flows and clients are judged by.
@@ -90,8 +99,7 @@ impl Dataplane {
         let judge = self.judge(self.now()?)?;
         syscall::for_each(self.maps.flows.fd(), |key: &FlowKey, flow: &Flow| {
             if judge.is_live(key, flow) {
-                counts.total += 1;
-                *counts.by_backend.entry(flow.owner.backend).or_default() += 1;
+                counts.count(flow);
             }
         })
         .context("cannot read the flow table")?;
@@ -125,11 +133,15 @@ impl Dataplane {
         let now = self.now()?;
         let judge = self.judge(now)?;
         let mut over = Vec::new();
+        let mut live = FlowCounts::default();
         let mut disputed: HashMap<u32, HashSet<u32>> = HashMap::new();
         syscall::for_each(self.maps.flows.fd(), |key: &FlowKey, flow: &Flow| {
             if !judge.is_live(key, flow) {
                 over.push(*key);
-            } else if let Some(slot) = judge.disputed_slot(key, flow) {
+                return;
+            }
+            live.count(flow);
+            if let Some(slot) = judge.disputed_slot(key, flow) {
                 disputed.entry(key.service).or_default().insert(slot);
             }
         })
@@ -144,6 +156,7 @@ impl Dataplane {
         let swept = Swept {
             flows: syscall::delete_all(self.maps.flows.fd(), &over)?,
             clients: syscall::delete_all(self.maps.clients.fd(), &away)?,
+            live,
         };
         self.count_removed(swept.flows)?;
         let timeouts = |service| Some(self.state.services.get(&service)?.record?.timeout);

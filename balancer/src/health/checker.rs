@@ -17,7 +17,7 @@ use super::{
     Destination,
     probe::{self, Failure, Probe},
     schedule::Phase,
-    threshold::{Health, HealthState, Thresholds},
+    threshold::{Health, HealthState, Policy},
 };
 use crate::config::HealthCheck;
 
@@ -44,6 +44,8 @@ pub struct Verdict<K> {
     pub key: K,
     /// What it is from now on.
     pub health: Health,
+    /// Whether it would be up, but is held down since it went down too often.
+    pub damped: bool,
     /// Why, for logs.
     pub cause: String,
 }
@@ -182,7 +184,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Checker<K> {
             began: self.began,
             destination: destination.clone(),
             probe: Arc::clone(&probe),
-            state: HealthState::new(initial, Thresholds::from(&check)),
+            state: HealthState::new(initial, Policy::from(&check)),
             check: check.clone(),
             room: Arc::clone(&self.room),
             verdicts: self.verdicts.clone(),
@@ -239,10 +241,11 @@ impl<K: Clone> Watch<K> {
             };
             (self.observer)(&self.key, &outcome);
             self.note_darkness(&mut in_the_dark, &outcome);
-            if let Some(transition) = self.state.record(&outcome.result) {
+            if let Some(transition) = self.state.record(&outcome.result, self.began.elapsed()) {
                 let verdict = Verdict {
                     key: self.key.clone(),
                     health: transition.health,
+                    damped: transition.damped,
                     cause: transition.cause,
                 };
                 let issued = Issued {

@@ -3,12 +3,14 @@
 //!
 //! - `probe`: what is asked. A further kind is one more file there, and one arm in `probe::from_config`.
 //! - `threshold`: what the answers mean.
+//! - `damping`: when a backend that keeps going down is held down.
 //! - `schedule`: when the next probe starts.
 //! - `destination`: where it goes.
 //! - `checker`: the tasks that bring these together, and the only part that keeps state.
 //! - `descriptors`: room for as many probes at once as there may be.
 
 mod checker;
+mod damping;
 mod descriptors;
 mod destination;
 mod probe;

@@ -1,11 +1,14 @@
 //! What the results of probes mean: health changes when enough of them in a row speak against it.
 
-use std::{fmt, mem};
+use std::{fmt, mem, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::probe::Failure;
-use crate::config::HealthCheck;
+use super::{
+    damping::{Damping, Downs},
+    probe::Failure,
+};
+use crate::{config::HealthCheck, wording::counted};
 
 /// What is known of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,6 +29,24 @@ impl fmt::Display for Health {
             Self::Up => "up",
             Self::Down => "down",
         })
+    }
+}
+
+/// What it takes to change a backend's health.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    /// How many results in a row.
+    pub(super) thresholds: Thresholds,
+    /// How often it may go down.
+    pub(super) damping: Damping,
+}
+
+impl From<&HealthCheck> for Policy {
+    fn from(check: &HealthCheck) -> Self {
+        Self {
+            thresholds: check.into(),
+            damping: check.into(),
+        }
     }
 }
 
@@ -51,27 +72,34 @@ impl From<&HealthCheck> for Thresholds {
 #[derive(Debug)]
 pub(super) struct HealthState {
     health: Health,
-    thresholds: Thresholds,
+    policy: Policy,
     /// Latest results in a row that contradict `health`.
     contradicting: u32,
+    downs: Downs,
+    /// Whether it is held down, and that has been told.
+    held: bool,
 }
 
-/// A change of health.
+/// A change of health, or one that is held up.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Transition {
     /// What the backend is from now on.
     pub(super) health: Health,
+    /// Whether it would be up, but is held down since it went down too often.
+    pub(super) damped: bool,
     /// Why, for logs.
     pub(super) cause: String,
 }
 
 impl HealthState {
     /// Starts from what is known, with no result for or against it.
-    pub(super) fn new(health: Health, thresholds: Thresholds) -> Self {
+    pub(super) fn new(health: Health, policy: Policy) -> Self {
         Self {
             health,
-            thresholds,
+            policy,
             contradicting: 0,
+            downs: Downs::default(),
+            held: false,
         }
     }
 
@@ -80,11 +108,13 @@ impl HealthState {
         self.health
     }
 
-    /// Takes in the next result; returns the change that it brings about, if any.
+    /// Takes in the result of the next probe, which ended at `now`, counted from any common start; returns the change that
+    /// it brings about, if any.
     ///
     /// The first success is enough for a backend of which nothing is known, so that a start does not wait for
     /// thresholds. A [local](Failure::is_local) failure is no result.
-    pub(super) fn record(&mut self, result: &Result<(), Failure>) -> Option<Transition> {
+    pub(super) fn record(&mut self, result: &Result<(), Failure>, now: Duration) -> Option<Transition> {
+        let thresholds = self.policy.thresholds;
         let (health, threshold) = match (self.health, result) {
             (_, Err(failure)) if failure.is_local() => return None,
             (Health::Up, Ok(())) | (Health::Down, Err(_)) => {
@@ -95,17 +125,51 @@ impl HealthState {
                 self.contradicting = 0;
                 (Health::Up, 1)
             }
-            (Health::Down, Ok(())) => (Health::Up, self.thresholds.healthy),
-            (Health::Unknown | Health::Up, Err(_)) => (Health::Down, self.thresholds.unhealthy),
+            (Health::Down, Ok(())) => (Health::Up, thresholds.healthy),
+            (Health::Unknown | Health::Up, Err(_)) => (Health::Down, thresholds.unhealthy),
         };
-        self.contradicting += 1;
+        self.contradicting = self.contradicting.saturating_add(1);
         if self.contradicting < threshold {
             return None;
         }
+        if health == Health::Down {
+            self.downs.note(now, self.policy.damping);
+        } else if let Some(left) = self.hold(now) {
+            return self.tell_hold(result, left);
+        }
+        self.held = false;
         self.health = health;
         Some(Transition {
             health,
+            damped: false,
             cause: cause(result, mem::take(&mut self.contradicting)),
+        })
+    }
+
+    /// How long the backend is held down still.
+    fn hold(&self, now: Duration) -> Option<Duration> {
+        let left = self.downs.held_until(self.policy.damping)?.checked_sub(now)?;
+        (self.health == Health::Down && !left.is_zero()).then_some(left)
+    }
+
+    /// The first time, says that the backend is held down for `left`.
+    fn tell_hold(&mut self, result: &Result<(), Failure>, left: Duration) -> Option<Transition> {
+        if mem::replace(&mut self.held, true) {
+            return None;
+        }
+        let Damping { limit, window } = self.policy.damping;
+        let [window, left] = [window, left.max(SECOND)].map(|time| {
+            let whole = Duration::from_secs(time.as_secs());
+            humantime::format_duration(if whole.is_zero() { time } else { whole }).to_string()
+        });
+        Some(Transition {
+            health: Health::Down,
+            damped: true,
+            cause: format!(
+                "{}, but it has gone down more than {} within {window}: it stays down for {left}",
+                cause(result, self.contradicting),
+                counted(limit.into(), "time", "times"),
+            ),
         })
     }
 }
@@ -122,16 +186,26 @@ fn cause(result: &Result<(), Failure>, count: u32) -> String {
     }
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    const THRESHOLDS: Thresholds = Thresholds {
-        healthy: 2,
-        unhealthy: 3,
-    };
+    const POLICY: Policy = policy(2, 3, 0);
+
+    /// With a window of ten seconds.
+    const fn policy(healthy: u32, unhealthy: u32, flap_limit: u32) -> Policy {
+        Policy {
+            thresholds: Thresholds { healthy, unhealthy },
+            damping: Damping {
+                limit: flap_limit,
+                window: Duration::from_secs(10),
+            },
+        }
+    }
 
     /// The result that a letter stands for: `s`uccess, `f`ailure, `l`ocal failure.
     fn result(letter: char) -> Result<(), Failure> {
@@ -163,8 +237,11 @@ mod tests {
             (Down, "sls", Some((Up, "probe succeeded ×2"))),
         ];
         for (initial, results, expected) in cases {
-            let mut state = HealthState::new(initial, THRESHOLDS);
-            let mut transitions: Vec<_> = results.chars().map(|letter| state.record(&result(letter))).collect();
+            let mut state = HealthState::new(initial, POLICY);
+            let mut transitions: Vec<_> = results
+                .chars()
+                .map(|letter| state.record(&result(letter), Duration::ZERO))
+                .collect();
             let last = transitions.pop().flatten();
             assert!(
                 transitions.iter().all(Option::is_none),
@@ -172,6 +249,7 @@ mod tests {
             );
             let expected = expected.map(|(health, cause)| Transition {
                 health,
+                damped: false,
                 cause: cause.to_owned(),
             });
             assert_eq!(last, expected, "{initial:?} {results}");
@@ -180,15 +258,56 @@ mod tests {
 
     #[test]
     fn a_threshold_of_one_names_the_failure_alone() {
-        let mut state = HealthState::new(
-            Health::Up,
-            Thresholds {
-                healthy: 1,
-                unhealthy: 1,
-            },
+        let mut state = HealthState::new(Health::Up, policy(1, 1, 0));
+        assert_eq!(state.record(&result('f'), Duration::ZERO).unwrap().cause, "status 503");
+        assert_eq!(
+            state.record(&result('s'), Duration::ZERO).unwrap().cause,
+            "probe succeeded"
         );
-        assert_eq!(state.record(&result('f')).unwrap().cause, "status 503");
-        assert_eq!(state.record(&result('s')).unwrap().cause, "probe succeeded");
+    }
+
+    #[test]
+    fn a_backend_that_flaps_is_held_down_until_it_has_been_quiet() {
+        // One probe a second, one of either kind decides; at most two downs in ten seconds. The health after each probe:
+        // `U`p, `D`own, `H`eld down and told so.
+        let cases = [
+            // The third down, at second 4, counts with the first one until second 10.
+            ("fsfsfsssssss", "DUDUDHDDDDUU"),
+            // Failures while it is held neither prolong nor end it.
+            ("fsfsfsfsfsss", "DUDUDHDDDDUU"),
+            // It is still failing when the hold ends.
+            ("fsfsfsffffffs", "DUDUDHDDDDDDU"),
+            // A hold that is over does not make good what came before.
+            ("fsfsfssssssfsfsfssssss", "DUDUDHDDDDUDUDUDHDDDDU"),
+            // Slow enough.
+            ("fssssfssssfssss", "DUUUUDUUUUDUUUU"),
+        ];
+        for (results, expected) in cases {
+            let mut state = HealthState::new(Health::Up, policy(1, 1, 2));
+            let shown: String = (0..)
+                .map(Duration::from_secs)
+                .zip(results.chars())
+                .map(|(now, letter)| match state.record(&result(letter), now) {
+                    Some(Transition { damped: true, .. }) => 'H',
+                    _ if state.health() == Health::Up => 'U',
+                    _ => 'D',
+                })
+                .collect();
+            assert_eq!(shown, expected, "{results}");
+        }
+    }
+
+    #[test]
+    fn a_hold_says_why_and_how_long() {
+        let mut state = HealthState::new(Health::Up, policy(2, 1, 1));
+        let mut record = |letter, seconds| state.record(&result(letter), Duration::from_secs(seconds));
+        for (letter, seconds) in [('f', 0), ('s', 1), ('s', 2), ('f', 3), ('s', 4)] {
+            record(letter, seconds);
+        }
+        assert_eq!(
+            record('s', 5).unwrap().cause,
+            "probe succeeded ×2, but it has gone down more than 1 time within 10s: it stays down for 5s"
+        );
     }
 
     /// The health after `history`, worked out from all of it.
@@ -214,7 +333,7 @@ mod tests {
             results in proptest::collection::vec(prop_oneof![4 => Just('s'), 6 => Just('f'), 1 => Just('l')], 0..60),
         ) {
             let thresholds = Thresholds { healthy, unhealthy };
-            let mut state = HealthState::new(initial, thresholds);
+            let mut state = HealthState::new(initial, policy(healthy, unhealthy, 0));
             let mut health = initial;
             let mut history = Vec::new();
             for letter in results {
@@ -222,7 +341,7 @@ mod tests {
                     history.push(letter);
                 }
                 let expected = model(initial, thresholds, &history);
-                let transition = state.record(&result(letter)).map(|transition| transition.health);
+                let transition = state.record(&result(letter), Duration::ZERO).map(|transition| transition.health);
                 prop_assert_eq!(transition, (expected != health).then_some(expected));
                 health = expected;
             }

@@ -64,6 +64,10 @@ fn backends(registry: &Registry, backends: &[BackendView]) -> prometheus::Result
         "balancer_backend_up",
         "1 if the backend is up or nothing is known of it yet, 0 if it is down.",
     )?;
+    let hot = gauge(
+        "balancer_backend_hot",
+        "1 if the backend carries well more than its share of the service's flows, else 0.",
+    )?;
     let weight = gauge("balancer_backend_weight", "Configured weight.")?;
     let share = GaugeVec::new(
         Opts::new("balancer_backend_share_ratio", "Share of new clients, 0 to 1."),
@@ -80,6 +84,7 @@ fn backends(registry: &Registry, backends: &[BackendView]) -> prometheus::Result
         flows.with_label_values(&labels).set(signed(backend.flows));
         up.with_label_values(&labels)
             .set(i64::from(backend.health != Health::Down));
+        hot.with_label_values(&labels).set(i64::from(backend.hot));
         weight.with_label_values(&labels).set(i64::from(backend.weight));
         share.with_label_values(&labels).set(backend.share);
     }

@@ -21,6 +21,8 @@ pub(super) fn write(out: &mut Writer, health: &HealthCheck) {
         timeout,
         healthy_threshold,
         unhealthy_threshold,
+        flap_limit,
+        flap_window,
     } = health;
     out.table(&schema::HEALTH);
     match probe {
@@ -39,6 +41,8 @@ pub(super) fn write(out: &mut Writer, health: &HealthCheck) {
     out.key("timeout", duration(*timeout));
     out.key("healthy_threshold", healthy_threshold);
     out.key("unhealthy_threshold", unhealthy_threshold);
+    out.key("flap_limit", flap_limit);
+    out.key("flap_window", duration(*flap_window));
 }
 
 fn tcp(out: &mut Writer, TcpProbe { send, expect }: &TcpProbe) {

@@ -77,6 +77,8 @@ const KEYS: &[(&str, &[Kind])] = &[
     ("timeout", ALL),
     ("healthy_threshold", ALL),
     ("unhealthy_threshold", ALL),
+    ("flap_limit", ALL),
+    ("flap_window", ALL),
 ];
 
 /// Reads `[health]`.
@@ -100,6 +102,8 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
     let timeout = duration(table, "timeout", 5);
     let healthy_threshold = table.or("healthy_threshold", 2, |value| value.integer(1..=MAX_THRESHOLD));
     let unhealthy_threshold = table.or("unhealthy_threshold", 3, |value| value.integer(1..=MAX_THRESHOLD));
+    let flap_limit = table.or("flap_limit", 0, |value| value.integer(0..=MAX_THRESHOLD));
+    let flap_window = duration(table, "flap_window", 600);
 
     let kind = kind?;
     refuse_foreign_keys(table, kind);
@@ -128,6 +132,8 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
         timeout,
         healthy_threshold: healthy_threshold?,
         unhealthy_threshold: unhealthy_threshold?,
+        flap_limit: flap_limit?,
+        flap_window: flap_window?,
     }))
 }
 

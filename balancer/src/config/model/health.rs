@@ -30,6 +30,10 @@ pub struct HealthCheck {
     pub healthy_threshold: u32,
     /// Failures in a row that take an up backend down.
     pub unhealthy_threshold: u32,
+    /// How often a backend may go down within [`flap_window`](Self::flap_window) before it is held down; 0 for any number.
+    pub flap_limit: u32,
+    /// How long each time that it went down counts.
+    pub flap_window: Duration,
 }
 
 /// What is asked of a backend.

@@ -67,6 +67,8 @@ fn full_example() -> Config {
                 timeout: Duration::from_secs(5),
                 healthy_threshold: 2,
                 unhealthy_threshold: 3,
+                flap_limit: 0,
+                flap_window: Duration::from_mins(10),
             }),
             passive: Some(Passive {
                 max_fails: 3,
@@ -129,7 +131,7 @@ fn the_example_without_what_is_unsupported_reaches_the_model() {
     assert_eq!(loaded.config, expected);
     assert_eq!(
         shown(&loaded.warnings),
-        "test.toml:56:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
+        "test.toml:58:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
     );
 }
 
@@ -195,9 +197,9 @@ fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
 test.toml:32:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
 test.toml:35:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
 test.toml:37:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
-test.toml:54:1: passive is not supported by this version; leave it out
-test.toml:58:1: limits is not supported by this version; leave it out
-test.toml:72:1: sources is not supported by this version; leave it out";
+test.toml:56:1: passive is not supported by this version; leave it out
+test.toml:60:1: limits is not supported by this version; leave it out
+test.toml:74:1: sources is not supported by this version; leave it out";
     assert_eq!(parse(&text, "test.toml").unwrap_err().to_string(), expected);
 }
 

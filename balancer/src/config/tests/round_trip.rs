@@ -132,12 +132,14 @@ fn probe() -> impl Strategy<Value = Probe> {
 
 prop_compose! {
     fn health()(
-        probe in probe(),
+        probe in probe().boxed(),
         port in 1_u16..,
         interval in duration(1),
         interval_down in duration(1),
         timeout in duration(1),
         thresholds in (1_u32..=1000, 1_u32..=1000),
+        flap_limit in 0_u32..=1000,
+        flap_window in duration(1),
     ) -> HealthCheck {
         HealthCheck {
             probe,
@@ -147,6 +149,8 @@ prop_compose! {
             timeout,
             healthy_threshold: thresholds.0,
             unhealthy_threshold: thresholds.1,
+            flap_limit,
+            flap_window,
         }
     }
 }
@@ -200,7 +204,7 @@ prop_compose! {
         (maglev_size, selection, tracking, slow_start) in
             (prop::sample::select(&[7_u32, 251, 65537, 655_373][..]), one_of(), one_of(), duration(0)),
         (panic_threshold, wake) in (0.0..=1.0, vec("[a-z{}\"\\\\ é\n]{1,9}", 0..3)),
-        (health, max_fails, fail_timeout) in (option::of(health()), option::of(1_u32..=1000), duration(1)),
+        (health, max_fails, fail_timeout) in (option::of(health().boxed()), option::of(1_u32..=1000), duration(1)),
         limits in option::of((1_u32.., 1_u32..)),
         source_addresses in option::of(source_addresses(253)),
         mut backends in backends(v4),

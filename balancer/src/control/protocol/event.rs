@@ -44,12 +44,18 @@ pub enum EventKind {
     Up,
     /// A backend has failed its health check.
     Down,
+    /// A backend passes its health check, but is held down since it went down too often.
+    Damped,
     /// Packets can leave the host for a backend again.
     Reachable,
     /// Packets for a backend cannot leave the host.
     Unreachable,
     /// A packet has come for a suspended backend.
     Woken,
+    /// A backend carries well more than its share of the flows.
+    Hot,
+    /// A backend that did no longer does.
+    Even,
     /// An operator has changed what runs.
     Changed,
 }
@@ -91,9 +97,12 @@ impl fmt::Display for EventKind {
         f.write_str(match self {
             Self::Up => "up",
             Self::Down => "down",
+            Self::Damped => "damped",
             Self::Reachable => "reachable",
             Self::Unreachable => "unreachable",
             Self::Woken => "woken",
+            Self::Hot => "hot",
+            Self::Even => "even",
             Self::Changed => "changed",
         })
     }

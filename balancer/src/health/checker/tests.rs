@@ -166,6 +166,8 @@ fn target(key: u16, initial: Health) -> Target<u16> {
             timeout: 5 * SECOND,
             healthy_threshold: 2,
             unhealthy_threshold: 3,
+            flap_limit: 0,
+            flap_window: SECOND,
         },
         initial,
     }
@@ -200,6 +202,7 @@ async fn a_verdict_says_why() {
         Some(Verdict {
             key: 1,
             health: Health::Down,
+            damped: false,
             cause
         })
     );

@@ -129,16 +129,13 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
     let (inputs, inbox) = mpsc::channel(INPUTS);
     let (neighbor_events, mut neighbor_inbox) = mpsc::channel(INPUTS);
     let neighbors = Arc::new(Neighbors::start(neighbor_events).await?);
-    let own_metrics = Arc::new(DaemonMetrics::new()?);
+    let own_metrics = Arc::new(DaemonMetrics::open(file_of_counters(&config)));
     let events = Arc::new(Events::default());
     own_metrics.count_reload(true);
     let observer = Arc::clone(&own_metrics);
-    let (checker, verdicts) = Checker::new(
-        room_for_probes(&config),
-        move |(service, backend): &BackendKey, outcome| {
-            observer.observe_probe(service, backend, outcome.result.is_ok(), outcome.duration);
-        },
-    );
+    let (checker, verdicts) = Checker::new(room_for_probes(&config), move |backend: &BackendKey, outcome| {
+        observer.observe_probe(backend, outcome.result.is_ok(), outcome.duration);
+    });
     let followers = Followers::new(checker, Arc::clone(&neighbors), Arc::clone(&own_metrics));
     let (mut controller, clock) = Controller::new(
         intent,
@@ -196,6 +193,11 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
         End::Detached => forget_pin_path(&config.control.socket),
     }
     Ok(())
+}
+
+/// Where the daemon keeps what it counts itself.
+fn file_of_counters(config: &Config) -> PathBuf {
+    config.control.state.join("counters.json")
 }
 
 /// What the operator wants, from the file and from what an earlier daemon kept of run-time changes.

@@ -7,8 +7,7 @@ use serde::Serialize;
 
 use super::{
     args::{Cli, Command, DetachArgs, LogArgs, LogFormat, LookupArgs, Output, PlanArgs, ServiceCommand},
-    decap,
-    events,
+    decap, events,
     failure::Failure,
     flows, orders, text,
 };

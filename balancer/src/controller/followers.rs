@@ -46,8 +46,8 @@ impl Followers {
     pub(super) fn probe(&mut self, config: &Config, knowledge: &Knowledge) {
         let _context = self.runtime.enter();
         let targets = targets(config, knowledge);
-        self.metrics
-            .follow(targets.iter().map(|target| target.key.clone()).collect());
+        let probed = targets.iter().map(|target| target.key.clone());
+        self.metrics.follow(&probed.collect());
         self.checker.reconcile(targets);
     }
 

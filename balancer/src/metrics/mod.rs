@@ -3,6 +3,9 @@
 //! Traffic counters live in the kernel, so they go on across restarts of the daemon. No label ever holds a client's
 //! address.
 
+mod exposition;
+mod histogram;
+mod kept;
 mod own;
 mod server;
 mod traffic;

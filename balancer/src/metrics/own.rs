@@ -1,134 +1,168 @@
 //! What the daemon itself counts.
 
 use std::{
-    collections::HashSet,
-    mem,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, proto::MetricFamily};
-
+use super::{
+    exposition::{Exposition, Kind},
+    histogram::Histogram,
+    kept::{Kept, KeptProbes},
+};
 use crate::controller::BackendKey;
 
 /// Upper bounds of a probe's duration, in seconds: from one on the same host to one that nearly times out.
-const PROBE_BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+const PROBE_BOUNDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// Upper bounds of the time that a table takes to be built, in seconds: from a small one to the largest.
-const BUILD_BUCKETS: [f64; 7] = [0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.02, 0.1];
+const BUILD_BOUNDS: [f64; 7] = [0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.02, 0.1];
 
-/// Counters and durations of the daemon's own work.
+/// Counters and durations of the daemon's own work. They go on where an earlier daemon's ended.
 pub struct DaemonMetrics {
-    registry: Registry,
-    probes: IntCounterVec,
-    probe_durations: HistogramVec,
-    table_builds: Histogram,
-    reloads: IntCounterVec,
-    /// The backends whose probes are counted.
-    probed: Mutex<HashSet<BackendKey>>,
+    probes: RwLock<HashMap<BackendKey, Arc<Probes>>>,
+    table_builds: Histogram<7>,
+    reloads: Results,
+    /// Of backends that have not been followed yet.
+    earlier: Mutex<HashMap<BackendKey, KeptProbes>>,
+    /// Where everything is kept; locked while it is written.
+    file: Mutex<PathBuf>,
 }
+
+/// The probes of one backend.
+struct Probes {
+    results: Results,
+    durations: Histogram<9>,
+}
+
+/// How often something has succeeded, and failed.
+#[derive(Default)]
+struct Results([AtomicU64; 2]);
 
 /// Values of the label `result`.
 const RESULTS: [&str; 2] = ["success", "failure"];
 
-/// The value of the label `result` that stands for what came of something.
-const fn result(succeeded: bool) -> &'static str {
-    RESULTS[if succeeded { 0 } else { 1 }]
+impl Results {
+    fn new(counts: [u64; 2]) -> Self {
+        Self(counts.map(AtomicU64::new))
+    }
+
+    fn count(&self, succeeded: bool) {
+        let [success, failure] = &self.0;
+        let counter = if succeeded { success } else { failure };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> [u64; 2] {
+        self.0.each_ref().map(|counter| counter.load(Ordering::Relaxed))
+    }
 }
 
 impl DaemonMetrics {
-    /// Nothing counted yet.
-    pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let probes = IntCounterVec::new(
-            Opts::new("balancer_backend_health_checks_total", "Health probes by result."),
-            &["service", "backend", "result"],
-        )?;
-        let probe_durations = HistogramVec::new(
-            HistogramOpts::new(
-                "balancer_backend_health_check_duration_seconds",
-                "Duration of health probes.",
-            )
-            .buckets(PROBE_BUCKETS.to_vec()),
-            &["service", "backend"],
-        )?;
-        let table_builds = Histogram::with_opts(
-            HistogramOpts::new(
-                "balancer_table_build_duration_seconds",
-                "Time that building a Maglev table took.",
-            )
-            .buckets(BUILD_BUCKETS.to_vec()),
-        )?;
-        let reloads = IntCounterVec::new(
-            Opts::new(
-                "balancer_config_reloads_total",
-                "Readings of the configuration by result.",
-            ),
-            &["result"],
-        )?;
-        registry.register(Box::new(probes.clone()))?;
-        registry.register(Box::new(probe_durations.clone()))?;
-        registry.register(Box::new(table_builds.clone()))?;
-        registry.register(Box::new(reloads.clone()))?;
-        for result in RESULTS {
-            reloads.with_label_values(&[result]);
+    /// Goes on from what is kept in `file`.
+    pub fn open(file: PathBuf) -> Self {
+        let kept = Kept::read(&file);
+        Self {
+            probes: RwLock::default(),
+            table_builds: Histogram::new(&BUILD_BOUNDS, &kept.table_builds),
+            reloads: Results::new(kept.reloads),
+            earlier: Mutex::new(kept.probes.into_iter().collect()),
+            file: Mutex::new(file),
         }
-        Ok(Self {
-            registry,
-            probes,
-            probe_durations,
-            table_builds,
-            reloads,
-            probed: Mutex::default(),
-        })
+    }
+
+    /// Keeps everything, so that no later daemon tells less than this one has.
+    pub(super) fn keep(&self) -> anyhow::Result<()> {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let probes = self.probes.read().unwrap_or_else(PoisonError::into_inner);
+        let probes = probes.iter().map(|(backend, probes)| {
+            let kept = KeptProbes {
+                results: probes.results.counts(),
+                durations: probes.durations.figures(),
+            };
+            (backend.clone(), kept)
+        });
+        let kept = Kept {
+            reloads: self.reloads.counts(),
+            table_builds: self.table_builds.figures(),
+            probes: probes.collect(),
+        };
+        kept.write(&file)
     }
 
     /// Shows the probes of these backends, from zero on if they are new, and forgets those of others.
-    pub(crate) fn follow(&self, backends: HashSet<BackendKey>) {
-        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
-        for (service, backend) in &backends {
-            for result in RESULTS {
-                self.probes.with_label_values(&[service, backend, result]);
-            }
-            self.probe_durations.with_label_values(&[service, backend]);
+    pub(crate) fn follow(&self, backends: &HashSet<BackendKey>) {
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut probes = self.probes.write().unwrap_or_else(PoisonError::into_inner);
+        probes.retain(|backend, _| backends.contains(backend));
+        for backend in backends {
+            probes.entry(backend.clone()).or_insert_with(|| {
+                let kept = earlier.remove(backend).unwrap_or_default();
+                Arc::new(Probes {
+                    results: Results::new(kept.results),
+                    durations: Histogram::new(&PROBE_BOUNDS, &kept.durations),
+                })
+            });
         }
-        let before = mem::replace(&mut *probed, backends);
-        for (service, backend) in before.difference(&probed) {
-            for result in RESULTS {
-                // All of them have been there since it was followed.
-                let _removed = self.probes.remove_label_values(&[service, backend, result]);
-            }
-            let _removed = self.probe_durations.remove_label_values(&[service, backend]);
-        }
+        // What was kept of others has ended with them.
+        earlier.clear();
     }
 
     /// Counts a health probe, unless nobody wants to know any more.
-    pub fn observe_probe(&self, service: &str, backend: &str, succeeded: bool, duration: Duration) {
-        let probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !probed.contains(&(service.to_owned(), backend.to_owned())) {
-            return;
+    pub fn observe_probe(&self, backend: &BackendKey, succeeded: bool, duration: Duration) {
+        let probes = self.probes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(probes) = probes.get(backend) {
+            probes.results.count(succeeded);
+            probes.durations.observe(duration);
         }
-        self.probes
-            .with_label_values(&[service, backend, result(succeeded)])
-            .inc();
-        self.probe_durations
-            .with_label_values(&[service, backend])
-            .observe(duration.as_secs_f64());
     }
 
     /// Notes how long building a Maglev table took.
     pub fn observe_table_build(&self, duration: Duration) {
-        self.table_builds.observe(duration.as_secs_f64());
+        self.table_builds.observe(duration);
     }
 
     /// Counts a reading of the configuration.
     pub fn count_reload(&self, succeeded: bool) {
-        self.reloads.with_label_values(&[result(succeeded)]).inc();
+        self.reloads.count(succeeded);
     }
 
-    /// The families.
-    pub(super) fn families(&self) -> Vec<MetricFamily> {
-        self.registry.gather()
+    /// Writes the families.
+    pub(super) fn write(&self, exposition: &mut Exposition) {
+        let probes: Vec<_> = {
+            let probes = self.probes.read().unwrap_or_else(PoisonError::into_inner);
+            probes
+                .iter()
+                .map(|(key, probes)| (key.clone(), Arc::clone(probes)))
+                .collect()
+        };
+        let name = "balancer_backend_health_checks_total";
+        let mut family = exposition.family(Kind::Counter, name, "Health probes by result.");
+        for ((service, backend), probes) in &probes {
+            for (result, count) in RESULTS.into_iter().zip(probes.results.counts()) {
+                family.sample(&[("backend", backend), ("result", result), ("service", service)], count);
+            }
+        }
+        let name = "balancer_backend_health_check_duration_seconds";
+        let mut family = exposition.family(Kind::Histogram, name, "Duration of health probes.");
+        for ((service, backend), probes) in &probes {
+            probes
+                .durations
+                .write(&mut family, &[("backend", backend), ("service", service)]);
+        }
+        let name = "balancer_table_build_duration_seconds";
+        let mut family = exposition.family(Kind::Histogram, name, "Time that building a Maglev table took.");
+        self.table_builds.write(&mut family, &[]);
+        let name = "balancer_config_reloads_total";
+        let mut family = exposition.family(Kind::Counter, name, "Readings of the configuration by result.");
+        for (result, count) in RESULTS.into_iter().zip(self.reloads.counts()) {
+            family.sample(&[("result", result)], count);
+        }
     }
 }
 
@@ -136,40 +170,70 @@ impl DaemonMetrics {
 mod tests {
     use super::*;
 
-    /// The samples of probes, without their values, and those that are not zero with them.
-    fn probes(metrics: &DaemonMetrics) -> (usize, Vec<String>) {
-        let families = metrics.families();
-        let family = families
-            .iter()
-            .find(|family| family.name() == "balancer_backend_health_checks_total");
-        let samples: Vec<_> = family.map_or(&[][..], |family| family.get_metric()).to_vec();
-        let counted = samples.iter().filter(|sample| sample.get_counter().get_value() > 0.0);
-        let shown = counted.map(|sample| {
-            let labels: Vec<_> = sample
-                .get_label()
-                .iter()
-                .map(prometheus::proto::LabelPair::value)
-                .collect();
-            format!("{} {}", labels.join(" "), sample.get_counter().get_value())
-        });
-        (samples.len(), shown.collect())
+    /// The samples of probes by result.
+    fn probes(metrics: &DaemonMetrics) -> Vec<String> {
+        let mut exposition = Exposition::default();
+        metrics.write(&mut exposition);
+        let text = exposition.into_text();
+        let samples = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("balancer_backend_health_checks_total{"));
+        let mut samples: Vec<_> = samples.map(str::to_owned).collect();
+        samples.sort_unstable();
+        samples
+    }
+
+    fn key(backend: &str) -> BackendKey {
+        ("web".to_owned(), backend.to_owned())
+    }
+
+    fn sample(backend: &str, result: &str, count: u64) -> String {
+        format!("backend=\"{backend}\",result=\"{result}\",service=\"web\"}} {count}")
     }
 
     #[test]
     fn probes_are_shown_from_zero_on_and_only_of_backends_that_are_there() {
-        let metrics = DaemonMetrics::new().unwrap();
-        let keys = |names: &[&str]| {
-            names
-                .iter()
-                .map(|name| ("web".to_owned(), (*name).to_owned()))
-                .collect()
-        };
-        metrics.follow(keys(&["b1", "b2"]));
-        assert_eq!(probes(&metrics), (4, vec![]));
-        metrics.observe_probe("web", "b1", false, Duration::ZERO);
-        metrics.follow(keys(&["b1"]));
+        let directory = tempfile::tempdir().unwrap();
+        let metrics = DaemonMetrics::open(directory.path().join("metrics"));
+        metrics.follow(&["b1", "b2"].map(key).into());
+        let zero = ["b1", "b2"].map(|backend| ["failure", "success"].map(|result| sample(backend, result, 0)));
+        assert_eq!(probes(&metrics), zero.concat());
+        metrics.observe_probe(&key("b1"), false, Duration::ZERO);
+        metrics.follow(&[key("b1")].into());
         // One that was just ending.
-        metrics.observe_probe("web", "b2", true, Duration::ZERO);
-        assert_eq!(probes(&metrics), (2, vec!["b1 failure web 1".to_owned()]));
+        metrics.observe_probe(&key("b2"), true, Duration::ZERO);
+        assert_eq!(
+            probes(&metrics),
+            [sample("b1", "failure", 1), sample("b1", "success", 0)]
+        );
+    }
+
+    #[test]
+    fn what_is_kept_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("metrics");
+        let metrics = DaemonMetrics::open(file.clone());
+        metrics.follow(&["b1", "b2"].map(key).into());
+        metrics.observe_probe(&key("b1"), true, Duration::from_millis(3));
+        metrics.observe_probe(&key("b2"), true, Duration::from_millis(3));
+        metrics.observe_table_build(Duration::from_millis(1));
+        metrics.count_reload(false);
+        metrics.keep().unwrap();
+        let text = |metrics: &DaemonMetrics| {
+            let mut exposition = Exposition::default();
+            metrics.write(&mut exposition);
+            let text = exposition.into_text();
+            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            lines.sort_unstable();
+            lines
+        };
+        let next = DaemonMetrics::open(file);
+        next.follow(&["b1", "b2"].map(key).into());
+        assert_eq!(text(&next), text(&metrics));
+        // A backend that goes and comes back is another one.
+        next.follow(&[key("b1")].into());
+        next.follow(&["b1", "b2"].map(key).into());
+        assert!(probes(&next).contains(&sample("b1", "success", 1)));
+        assert!(probes(&next).contains(&sample("b2", "success", 0)));
     }
 }

@@ -10,11 +10,13 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::spawn_blocking};
 
-use prometheus::{Encoder as _, TEXT_FORMAT, TextEncoder};
-
-use super::{own::DaemonMetrics, traffic};
+use super::{
+    exposition::{self, Exposition},
+    own::DaemonMetrics,
+    traffic,
+};
 use crate::controller::Handle;
 
 /// What the handlers need.
@@ -45,19 +47,26 @@ pub async fn serve(listener: TcpListener, controller: Handle, own: Arc<DaemonMet
 
 async fn metrics(State(shared): State<Shared>) -> Response {
     match exposition(&shared).await {
-        Ok(text) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Ok(text) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
         Err(error) => unavailable(&error),
     }
 }
 
-async fn exposition(shared: &Shared) -> anyhow::Result<Vec<u8>> {
+async fn exposition(shared: &Shared) -> anyhow::Result<String> {
     let snapshot = shared.controller.snapshot().await?;
-    let mut families = traffic::families(&snapshot)?;
-    families.extend(shared.own.families());
-    families.sort_by(|left, right| left.name().cmp(right.name()));
-    let mut text = Vec::new();
-    TextEncoder::new().encode(&families, &mut text)?;
-    Ok(text)
+    let own = Arc::clone(&shared.own);
+    // With very many backends it takes a while, in which probes go on.
+    let text = spawn_blocking(move || {
+        let mut exposition = Exposition::default();
+        traffic::write(&mut exposition, &snapshot);
+        own.write(&mut exposition);
+        // What has been written is at most what is kept now.
+        if let Err(error) = own.keep() {
+            tracing::warn!("the next daemon counts from what was kept before: {error:#}");
+        }
+        exposition.into_text()
+    });
+    text.await.context("the metrics could not be written")
 }
 
 /// The daemon answers, so it lives.

@@ -1,156 +1,149 @@
 //! The figures of one moment as metric families.
 
-use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, proto::MetricFamily};
-
+use super::exposition::{Exposition, Kind};
 use crate::{
     control::protocol::{BackendView, ServiceView},
     controller::Snapshot,
     health::Health,
 };
 
-/// The families of a snapshot. They are made anew for each scrape, since what they show lives elsewhere.
-pub(super) fn families(snapshot: &Snapshot) -> prometheus::Result<Vec<MetricFamily>> {
-    let registry = Registry::new();
-    services(&registry, &snapshot.services)?;
-    backends(&registry, &snapshot.backends)?;
-    data_plane(&registry, snapshot)?;
-    Ok(registry.gather())
-}
+/// A family of which each service or backend has a sample: name, explanation, value.
+type Row<T, V> = (&'static str, &'static str, fn(&T) -> V);
 
-fn services(registry: &Registry, services: &[ServiceView]) -> prometheus::Result<()> {
-    let family = |name, help| counters(registry, name, help, &["service"]);
-    let packets = family("balancer_service_packets_total", "Packets forwarded from clients.")?;
-    let bytes = family(
+const SERVICE_COUNTERS: [Row<ServiceView, u64>; 5] = [
+    (
+        "balancer_service_packets_total",
+        "Packets forwarded from clients.",
+        |service| service.packets,
+    ),
+    (
         "balancer_service_bytes_total",
         "Bytes of IP packets forwarded from clients.",
-    )?;
-    let new_flows = family("balancer_service_new_flows_total", "Flows that began.")?;
-    let reply_packets = family("balancer_service_reply_packets_total", "Packets returned to clients.")?;
-    let reply_bytes = family(
+        |service| service.bytes,
+    ),
+    ("balancer_service_new_flows_total", "Flows that began.", |service| {
+        service.new_flows
+    }),
+    (
+        "balancer_service_reply_packets_total",
+        "Packets returned to clients.",
+        |service| service.reply_packets,
+    ),
+    (
         "balancer_service_reply_bytes_total",
         "Bytes of IP packets returned to clients.",
-    )?;
-    for service in services {
-        let labels = [service.name.as_str()];
-        packets.with_label_values(&labels).inc_by(service.packets);
-        bytes.with_label_values(&labels).inc_by(service.bytes);
-        new_flows.with_label_values(&labels).inc_by(service.new_flows);
-        reply_packets.with_label_values(&labels).inc_by(service.reply_packets);
-        reply_bytes.with_label_values(&labels).inc_by(service.reply_bytes);
-    }
-    Ok(())
-}
+        |service| service.reply_bytes,
+    ),
+];
 
-fn backends(registry: &Registry, backends: &[BackendView]) -> prometheus::Result<()> {
-    let labels = ["service", "backend"];
-    let family = |name, help| counters(registry, name, help, &labels);
-    let gauge = |name, help| gauges(registry, name, help, &labels);
-    let packets = family("balancer_backend_packets_total", "Packets forwarded to the backend.")?;
-    let bytes = family(
+const BACKEND_COUNTERS: [Row<BackendView, u64>; 5] = [
+    (
+        "balancer_backend_packets_total",
+        "Packets forwarded to the backend.",
+        |backend| backend.packets,
+    ),
+    (
         "balancer_backend_bytes_total",
         "Bytes of IP packets forwarded to the backend.",
-    )?;
-    let new_flows = family("balancer_backend_new_flows_total", "Flows that began at the backend.")?;
-    let reply_packets = family(
+        |backend| backend.bytes,
+    ),
+    (
+        "balancer_backend_new_flows_total",
+        "Flows that began at the backend.",
+        |backend| backend.new_flows,
+    ),
+    (
         "balancer_backend_reply_packets_total",
         "Packets that the backend returned.",
-    )?;
-    let reply_bytes = family(
+        |backend| backend.reply_packets,
+    ),
+    (
         "balancer_backend_reply_bytes_total",
         "Bytes of IP packets that the backend returned.",
-    )?;
-    let flows = gauge("balancer_backend_flows", "Remembered flows.")?;
-    let up = gauge(
+        |backend| backend.reply_bytes,
+    ),
+];
+
+const BACKEND_GAUGES: [Row<BackendView, u64>; 4] = [
+    ("balancer_backend_flows", "Remembered flows.", |backend| backend.flows),
+    (
         "balancer_backend_up",
         "1 if the backend is up or nothing is known of it yet, 0 if it is down.",
-    )?;
-    let hot = gauge(
+        |backend| u64::from(backend.health != Health::Down),
+    ),
+    (
         "balancer_backend_hot",
         "1 if the backend carries well more than its share of the service's flows, else 0.",
-    )?;
-    let weight = gauge("balancer_backend_weight", "Configured weight.")?;
-    let share = GaugeVec::new(
-        Opts::new("balancer_backend_share_ratio", "Share of new clients, 0 to 1."),
-        &labels,
-    )?;
-    registry.register(Box::new(share.clone()))?;
-    for backend in backends {
-        let labels = [backend.service.as_str(), backend.name.as_str()];
-        packets.with_label_values(&labels).inc_by(backend.packets);
-        bytes.with_label_values(&labels).inc_by(backend.bytes);
-        new_flows.with_label_values(&labels).inc_by(backend.new_flows);
-        reply_packets.with_label_values(&labels).inc_by(backend.reply_packets);
-        reply_bytes.with_label_values(&labels).inc_by(backend.reply_bytes);
-        flows.with_label_values(&labels).set(signed(backend.flows));
-        up.with_label_values(&labels)
-            .set(i64::from(backend.health != Health::Down));
-        hot.with_label_values(&labels).set(i64::from(backend.hot));
-        weight.with_label_values(&labels).set(i64::from(backend.weight));
-        share.with_label_values(&labels).set(backend.share);
+        |backend| u64::from(backend.hot),
+    ),
+    ("balancer_backend_weight", "Configured weight.", |backend| {
+        u64::from(backend.weight)
+    }),
+];
+
+/// Writes the families of a snapshot.
+pub(super) fn write(exposition: &mut Exposition, snapshot: &Snapshot) {
+    for (name, help, value) in SERVICE_COUNTERS {
+        let mut family = exposition.family(Kind::Counter, name, help);
+        for service in &snapshot.services {
+            family.sample(&[("service", &service.name)], value(service));
+        }
     }
-    Ok(())
+    let counters = BACKEND_COUNTERS.map(|row| (Kind::Counter, row));
+    let gauges = BACKEND_GAUGES.map(|row| (Kind::Gauge, row));
+    for (kind, (name, help, value)) in counters.into_iter().chain(gauges) {
+        let mut family = exposition.family(kind, name, help);
+        for backend in &snapshot.backends {
+            family.sample(&labels(backend), value(backend));
+        }
+    }
+    let mut shares = exposition.family(
+        Kind::Gauge,
+        "balancer_backend_share_ratio",
+        "Share of new clients, 0 to 1.",
+    );
+    for backend in &snapshot.backends {
+        shares.sample(&labels(backend), backend.share);
+    }
+    data_plane(exposition, snapshot);
 }
 
-fn data_plane(registry: &Registry, snapshot: &Snapshot) -> prometheus::Result<()> {
-    let drops = counters(
-        registry,
-        "balancer_drops_total",
-        "Dropped packets by reason.",
-        &["reason"],
-    )?;
+fn labels(backend: &BackendView) -> [(&'static str, &str); 2] {
+    [("backend", &backend.name), ("service", &backend.service)]
+}
+
+fn data_plane(exposition: &mut Exposition, snapshot: &Snapshot) {
+    let mut drops = exposition.family(Kind::Counter, "balancer_drops_total", "Dropped packets by reason.");
     for (reason, count) in &snapshot.drops {
-        drops.with_label_values(&[reason.label()]).inc_by(*count);
+        drops.sample(&[("reason", reason.label())], count);
     }
     let status = &snapshot.status;
-    let gauge = |name: &str, help: &str, value: u64| {
-        let gauge = IntGauge::new(name, help)?;
-        gauge.set(signed(value));
-        registry.register(Box::new(gauge))
-    };
-    gauge(
+    let mut single = |kind, name, help, value: u64| exposition.family(kind, name, help).sample(&[], value);
+    single(
+        Kind::Gauge,
         "balancer_flow_table_entries",
         "Remembered flows.",
         status.dataplane.flows,
-    )?;
-    gauge(
+    );
+    single(
+        Kind::Gauge,
         "balancer_flow_table_capacity",
         "Flows that there is room for.",
         u64::from(status.dataplane.max_flows),
-    )?;
-    gauge(
+    );
+    single(
+        Kind::Counter,
+        "balancer_flow_table_evictions_total",
+        "Flows that were forgotten to make room for others.",
+        snapshot.evictions,
+    );
+    single(
+        Kind::Gauge,
         "balancer_table_generation",
         "Changes that were made to the data plane.",
         status.dataplane.generation,
-    )?;
-    let evictions = IntCounter::new(
-        "balancer_flow_table_evictions_total",
-        "Flows that were forgotten to make room for others.",
-    )?;
-    evictions.inc_by(snapshot.evictions);
-    registry.register(Box::new(evictions))?;
-    let build = gauges(
-        registry,
-        "balancer_build_info",
-        "The daemon's build; always 1.",
-        &["version"],
-    )?;
-    build.with_label_values(&[status.version.as_str()]).set(1);
-    Ok(())
-}
-
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-    let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-    registry.register(Box::new(family.clone()))?;
-    Ok(family)
-}
-
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-    let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
-    registry.register(Box::new(family.clone()))?;
-    Ok(family)
-}
-
-/// A count as a gauge's value; none of them comes near the limit.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+    );
+    let help = "The daemon's build; always 1.";
+    let mut build = exposition.family(Kind::Gauge, "balancer_build_info", help);
+    build.sample(&[("version", &status.version)], 1);
 }

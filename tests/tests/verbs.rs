@@ -395,7 +395,7 @@ fn a_plan_says_what_applying_it_does_and_changes_nothing() {
     let moved = plan["clients_moved"].as_f64().unwrap();
     assert!((0.5..0.7).contains(&moved), "{moved}");
     let text = succeed(&balancer, &format!("plan {path}"));
-    assert!(text.contains("of new clients and"), "{text}");
+    assert!(text.contains("of new clients, 0 of 0 known clients and"), "{text}");
     assert_eq!((balancer.command(&["export"]).stdout, generation(&balancer)), before);
 
     let said = succeed(&balancer, &format!("apply {path}"));

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::{
     Controller, desired,
-    foresight::{Clients, Flows, Foresight},
+    foresight::{Clients, Foresight, Remembered},
     orders::{Action, Step, step},
     resolve::{self, usage},
 };
@@ -116,7 +116,7 @@ impl Controller {
     }
 
     /// What becomes of the flows of a backend.
-    fn flows_of(&self, foresight: &Foresight, service: &str, backend: Endpoint) -> Flows {
+    fn flows_of(&self, foresight: &Foresight, service: &str, backend: Endpoint) -> Remembered {
         let service = resolve::service(&self.intent.running, service).ok();
         let index = service.and_then(|service| self.index_of(service, backend));
         let flows = index.and_then(|index| foresight.flows.get(&index));
@@ -132,7 +132,7 @@ fn moved_slots(clients: Clients) -> String {
 }
 
 /// What becomes of flows, as the end of a sentence; `lost` is what happens to those that do not stay.
-fn flows(flows: Flows, lost: &str) -> String {
+fn flows(flows: Remembered, lost: &str) -> String {
     let live = |count| counted(count, "live flow", "live flows");
     match (flows.stay, flows.leave) {
         (0, 0) => String::new(),

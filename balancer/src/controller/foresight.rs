@@ -1,14 +1,14 @@
 //! What a change would do to clients and flows, before anything moves.
 
-use std::{collections::HashMap, ops::AddAssign, time::Instant};
+use std::{collections::HashMap, iter::Sum, ops::AddAssign, time::Instant};
 
-use balancer_common::abi::{BackendFlags, Flow};
+use balancer_common::abi::{BackendFlags, Owner};
 
 use super::{Controller, desired};
 use crate::{
     config::Config,
     maglev,
-    reconcile::{self, Operation, State},
+    reconcile::{self, BackendEntry, Operation, State},
 };
 
 /// What becomes of clients and flows.
@@ -16,8 +16,8 @@ use crate::{
 pub(super) struct Foresight {
     /// Of the services that are there now, by name.
     pub(super) services: HashMap<String, Clients>,
-    /// Of the flows of each backend, by its index.
-    pub(super) flows: HashMap<u32, Flows>,
+    /// Of the live flows of each backend, by its index.
+    pub(super) flows: HashMap<u32, Remembered>,
 }
 
 /// The clients of a service.
@@ -27,14 +27,16 @@ pub(super) struct Clients {
     pub(super) slots: u32,
     /// The share of new clients, 0 to 1, that get another backend or none.
     pub(super) moved: f64,
-    /// The flows of all backends.
-    pub(super) flows: Flows,
+    /// The live flows of all backends.
+    pub(super) flows: Remembered,
+    /// The remembered clients of all backends.
+    pub(super) known: Remembered,
 }
 
-/// Live flows.
+/// Flows or clients that are remembered to have a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flows {
-    /// Those that keep their backend.
+pub(super) struct Remembered {
+    /// Those that keep it.
     pub(super) stay: u64,
     /// Those that lose it.
     pub(super) leave: u64,
@@ -49,9 +51,14 @@ impl Foresight {
         if slots > 0.0 { moved / slots } else { 0.0 }
     }
 
-    /// How many live flows lose their backend.
-    pub(super) fn flows_moved(&self) -> u64 {
-        self.flows.values().map(|flows| flows.leave).sum()
+    /// How many live flows keep and lose their backend.
+    pub(super) fn all_flows(&self) -> Remembered {
+        self.services.values().map(|clients| clients.flows).sum()
+    }
+
+    /// How many remembered clients keep and lose their backend.
+    pub(super) fn all_known(&self) -> Remembered {
+        self.services.values().map(|clients| clients.known).sum()
     }
 }
 
@@ -67,17 +74,26 @@ impl Clients {
     }
 }
 
-impl Flows {
+impl Remembered {
     /// All of them.
     pub(super) const fn total(self) -> u64 {
         self.stay + self.leave
     }
 }
 
-impl AddAssign for Flows {
+impl AddAssign for Remembered {
     fn add_assign(&mut self, other: Self) {
         self.stay += other.stay;
         self.leave += other.leave;
+    }
+}
+
+impl Sum for Remembered {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, next| {
+            sum += next;
+            sum
+        })
     }
 }
 
@@ -102,24 +118,24 @@ impl Controller {
         for operation in operations {
             after.apply(operation);
         }
-        let flows = self.flows_moved(&after)?;
-        let mut of_service: HashMap<u32, Flows> = HashMap::new();
-        for (backend, flows) in &flows {
-            if let Some(backend) = before.backends.get(backend) {
-                *of_service.entry(backend.record.service).or_default() += *flows;
-            }
-        }
+        let mut flows = Fates::new(before, &after, BackendFlags::KEEPS_FLOWS);
+        self.dataplane.for_each_flow(|_, flow| flows.count(flow.owner))?;
+        let mut known = Fates::new(before, &after, BackendFlags::KEEPS_CLIENTS);
+        self.dataplane.for_each_client(|_, client| known.count(client.owner))?;
+        let flows_of_service = flows.by_service(before);
+        let known_of_service = known.by_service(before);
         let services = before.services.iter().map(|(index, service)| {
             let clients = Clients {
                 slots: service.record.map_or(0, |record| record.table_size),
                 moved: moved.get(index).copied().unwrap_or(0.0),
-                flows: of_service.get(index).copied().unwrap_or_default(),
+                flows: flows_of_service.get(index).copied().unwrap_or_default(),
+                known: known_of_service.get(index).copied().unwrap_or_default(),
             };
             (service.name.clone(), clients)
         });
         Ok(Foresight {
             services: services.collect(),
-            flows,
+            flows: flows.by_backend(),
         })
     }
 
@@ -142,28 +158,126 @@ impl Controller {
         }
         Ok(moved)
     }
+}
 
-    /// What becomes of the flows of each backend index when the data plane holds `after`.
-    fn flows_moved(&self, after: &State) -> anyhow::Result<HashMap<u32, Flows>> {
-        let before = self.dataplane.state();
-        let mut flows: HashMap<u32, Flows> = HashMap::new();
-        self.dataplane.for_each_flow(|_, &flow| {
-            if keeps(before, flow) {
-                let of_backend = flows.entry(flow.owner.backend).or_default();
-                if keeps(after, flow) {
-                    of_backend.stay += 1;
-                } else {
-                    of_backend.leave += 1;
-                }
+/// What becomes of what is remembered of each backend, counted one by one. There may be millions, so each costs one look.
+struct Fates(HashMap<u32, Fate>);
+
+struct Fate {
+    /// The incarnation of the backend that is meant.
+    incarnation: u32,
+    /// Whether it keeps what it has.
+    stays: bool,
+    count: u64,
+}
+
+impl Fates {
+    /// Of all backends that keep `what` before, when the data plane comes to hold `after`.
+    fn new(before: &State, after: &State, what: BackendFlags) -> Self {
+        let keeps = |backend: &&BackendEntry| backend.record.flags.contains(what);
+        let keeping = before.backends.iter().filter(|(_, backend)| keeps(backend));
+        let fates = keeping.map(|(index, backend)| {
+            let incarnation = backend.record.incarnation;
+            let then = after.backends.get(index).filter(keeps);
+            let fate = Fate {
+                incarnation,
+                stays: then.is_some_and(|then| then.record.incarnation == incarnation),
+                count: 0,
+            };
+            (*index, fate)
+        });
+        Self(fates.collect())
+    }
+
+    fn count(&mut self, owner: Owner) {
+        if let Some(fate) = self.0.get_mut(&owner.backend)
+            && fate.incarnation == owner.incarnation
+        {
+            fate.count += 1;
+        }
+    }
+
+    fn by_backend(&self) -> HashMap<u32, Remembered> {
+        let remembered = |(&index, fate): (&u32, &Fate)| {
+            let (stay, leave) = if fate.stays { (fate.count, 0) } else { (0, fate.count) };
+            (index, Remembered { stay, leave })
+        };
+        self.0.iter().map(remembered).collect()
+    }
+
+    fn by_service(&self, before: &State) -> HashMap<u32, Remembered> {
+        let mut services: HashMap<u32, Remembered> = HashMap::new();
+        for (index, remembered) in self.by_backend() {
+            if let Some(backend) = before.backends.get(&index) {
+                *services.entry(backend.record.service).or_default() += remembered;
             }
-        })?;
-        Ok(flows)
+        }
+        services
     }
 }
 
-/// Whether a flow's next packet goes to the backend that is remembered, as the XDP program decides it.
-fn keeps(state: &State, flow: Flow) -> bool {
-    state.backends.get(&flow.owner.backend).is_some_and(|backend| {
-        backend.record.incarnation == flow.owner.incarnation && backend.record.flags.contains(BackendFlags::KEEPS_FLOWS)
-    })
+#[cfg(test)]
+mod tests {
+    use balancer_common::abi::Backend;
+
+    use super::*;
+
+    fn state(backends: &[(u32, u32, BackendFlags)]) -> State {
+        let backends = backends.iter().map(|&(index, incarnation, flags)| {
+            let record = Backend {
+                service: 7,
+                incarnation,
+                flags,
+                ..Backend::VACANT
+            };
+            let name = index.to_string();
+            (index, BackendEntry { name, record })
+        });
+        State {
+            backends: backends.collect(),
+            ..State::default()
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_stays_with_a_backend_that_is_the_same_and_keeps_it() {
+        const KEEPS: BackendFlags = BackendFlags::KEEPS_CLIENTS;
+        let none = BackendFlags::default();
+        let before = state(&[(1, 1, KEEPS), (2, 1, KEEPS), (3, 1, KEEPS), (4, 1, KEEPS), (5, 1, none)]);
+        // 2 goes, 3 is another one, 4 keeps its clients no more, 5 did not before.
+        let after = state(&[(1, 1, KEEPS), (3, 2, KEEPS), (4, 1, none), (5, 1, KEEPS)]);
+        let mut fates = Fates::new(&before, &after, KEEPS);
+        for backend in 1..=6 {
+            for incarnation in 1..=2 {
+                fates.count(Owner { backend, incarnation });
+            }
+        }
+        let (stay, leave) = (Remembered { stay: 1, leave: 0 }, Remembered { stay: 0, leave: 1 });
+        assert_eq!(
+            fates.by_backend(),
+            HashMap::from([(1, stay), (2, leave), (3, leave), (4, leave)])
+        );
+        assert_eq!(
+            fates.by_service(&before),
+            HashMap::from([(7, Remembered { stay: 1, leave: 3 })])
+        );
+    }
+
+    #[test]
+    fn the_share_that_moves_is_that_of_all_slots() {
+        let clients = |slots, moved| Clients {
+            slots,
+            moved,
+            ..Clients::default()
+        };
+        let foresight = Foresight {
+            services: HashMap::from([
+                ("small".to_owned(), clients(100, 1.0)),
+                ("large".to_owned(), clients(300, 0.0)),
+            ]),
+            flows: HashMap::new(),
+        };
+        assert!((foresight.clients_moved() - 0.25).abs() < 1e-9);
+        assert_eq!(clients(65_537, 1.0 / 3.0).moved_slots(), 21_846);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::foresight::{Flows, Foresight};
+use super::foresight::Foresight;
 use crate::{
     config::{Backend, Config, Service},
     control::protocol::{BackendName, Plan, PlannedService},
@@ -14,8 +14,10 @@ pub(super) fn plan(from: &Config, to: &Config, foresight: &Foresight) -> Plan {
     let changes = changes(from, to);
     let mut plan = Plan {
         clients_moved: foresight.clients_moved(),
-        flows_moved: foresight.flows_moved(),
-        flows: foresight.services.values().map(|service| service.flows.total()).sum(),
+        flows_moved: foresight.all_flows().leave,
+        flows: foresight.all_flows().total(),
+        known_clients_moved: foresight.all_known().leave,
+        known_clients: foresight.all_known().total(),
         changes: changes.iter().map(ToString::to_string).collect(),
         ..Plan::default()
     };
@@ -56,14 +58,15 @@ pub(super) fn plan(from: &Config, to: &Config, foresight: &Foresight) -> Plan {
     plan.services = affected
         .filter_map(|name| {
             let service = foresight.services.get(name)?;
-            let Flows { leave, .. } = service.flows;
             Some(PlannedService {
                 service: name.clone(),
                 slots: service.slots,
                 slots_moved: service.moved_slots(),
                 clients_moved: service.moved,
-                flows_moved: leave,
+                flows_moved: service.flows.leave,
                 flows: service.flows.total(),
+                known_clients_moved: service.known.leave,
+                known_clients: service.known.total(),
             })
         })
         .collect();
@@ -94,7 +97,10 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::{config, controller::foresight::Clients};
+    use crate::{
+        config,
+        controller::foresight::{Clients, Remembered},
+    };
 
     fn parse(services: &str) -> Config {
         let text = format!("version = 1\ndataplane.interfaces = ['eth0']\n{services}");
@@ -113,7 +119,11 @@ mod tests {
         Clients {
             slots: 1_000,
             moved,
-            flows: Flows { stay, leave },
+            flows: Remembered { stay, leave },
+            known: Remembered {
+                stay: 2 * stay,
+                leave: 2 * leave,
+            },
         }
     }
 
@@ -143,10 +153,10 @@ mod tests {
                 ("same".to_owned(), clients(0.0, 11, 0)),
             ]),
             flows: HashMap::from([
-                (1, Flows { stay: 0, leave: 3 }),
-                (2, Flows { stay: 7, leave: 0 }),
-                (3, Flows { stay: 0, leave: 5 }),
-                (4, Flows { stay: 11, leave: 0 }),
+                (1, Remembered { stay: 0, leave: 3 }),
+                (2, Remembered { stay: 7, leave: 0 }),
+                (3, Remembered { stay: 0, leave: 5 }),
+                (4, Remembered { stay: 11, leave: 0 }),
             ]),
         };
         let plan = plan(&parse(&from), &parse(&to), &foresight);
@@ -163,6 +173,7 @@ mod tests {
         );
         assert!((plan.clients_moved - 0.5).abs() < 1e-9, "{}", plan.clients_moved);
         assert_eq!((plan.flows_moved, plan.flows), (8, 26));
+        assert_eq!((plan.known_clients_moved, plan.known_clients), (16, 52));
         let services: Vec<_> = plan
             .services
             .iter()
@@ -172,10 +183,12 @@ mod tests {
                     service.slots_moved,
                     service.flows_moved,
                     service.flows,
+                    service.known_clients_moved,
+                    service.known_clients,
                 )
             })
             .collect();
-        assert_eq!(services, [("old", 1_000, 5, 5), ("web", 500, 3, 10)]);
+        assert_eq!(services, [("old", 1_000, 5, 5, 10, 10), ("web", 500, 3, 10, 6, 20)]);
     }
 
     #[test]

@@ -11,26 +11,25 @@ pub(in crate::cli) fn plan(plan: &Plan) -> String {
     let mut parts = vec![plan.changes.join("\n")];
     if !plan.services.is_empty() {
         let mut table = plain();
-        table.set_header([
-            "SERVICE",
-            "SLOTS THAT MOVE",
-            "NEW CLIENTS THAT MOVE",
-            "LIVE FLOWS THAT MOVE",
-        ]);
+        table.set_header(["SERVICE", "SLOTS", "NEW CLIENTS", "KNOWN CLIENTS", "LIVE FLOWS"]);
         for service in &plan.services {
             table.add_row([
                 service.service.clone(),
                 format!("{} of {}", service.slots_moved, service.slots),
                 percent(service.clients_moved),
+                format!("{} of {}", service.known_clients_moved, service.known_clients),
                 format!("{} of {}", service.flows_moved, service.flows),
             ]);
         }
         align_right(&mut table, 1);
+        parts.push("what would move:".to_owned());
         parts.push(table.to_string());
     }
     parts.push(format!(
-        "in all: {} of new clients and {} of {} live flows would move",
+        "in all, {} of new clients, {} of {} known clients and {} of {} live flows would move",
         percent(plan.clients_moved),
+        plan.known_clients_moved,
+        plan.known_clients,
         plan.flows_moved,
         plan.flows
     ));
@@ -55,11 +54,15 @@ mod tests {
             clients_moved: 0.25,
             flows_moved: 3,
             flows: 14,
+            known_clients_moved: 2,
+            known_clients: 9,
         };
         let text = plan(&Plan {
             clients_moved: 0.125,
             flows_moved: 3,
             flows: 20,
+            known_clients_moved: 2,
+            known_clients: 11,
             changes: vec!["web: backend 10.0.0.13:80 added".to_owned(), "api: removed".to_owned()],
             services: vec![web],
             ..Plan::default()
@@ -74,10 +77,12 @@ mod tests {
                 "web: backend 10.0.0.13:80 added",
                 "api: removed",
                 "",
-                "SERVICE SLOTS THAT MOVE NEW CLIENTS THAT MOVE LIVE FLOWS THAT MOVE",
-                "web 16384 of 65537 25.0 % 3 of 14",
+                "what would move:",
                 "",
-                "in all: 12.5 % of new clients and 3 of 20 live flows would move",
+                "SERVICE SLOTS NEW CLIENTS KNOWN CLIENTS LIVE FLOWS",
+                "web 16384 of 65537 25.0 % 2 of 9 3 of 14",
+                "",
+                "in all, 12.5 % of new clients, 2 of 11 known clients and 3 of 20 live flows would move",
             ]
         );
     }

@@ -21,6 +21,10 @@ pub struct Plan {
     pub flows_moved: u64,
     /// Live flows, those that would lose their backend included.
     pub flows: u64,
+    /// Remembered clients whose backend would not keep them.
+    pub known_clients_moved: u64,
+    /// Remembered clients, those included.
+    pub known_clients: u64,
     /// Every change, as people call it.
     pub changes: Vec<String>,
     /// What becomes of the clients of each service that is there now and would change.
@@ -53,6 +57,10 @@ pub struct PlannedService {
     pub flows_moved: u64,
     /// Its live flows, those that would lose their backend included.
     pub flows: u64,
+    /// Its remembered clients whose backend would not keep them.
+    pub known_clients_moved: u64,
+    /// Its remembered clients, those included.
+    pub known_clients: u64,
 }
 
 impl Plan {

@@ -41,6 +41,12 @@ pub const fn client(address: Address, port: Port) -> u32 {
     (words >> 32) as u32
 }
 
+/// Another hash of the client with this one.
+#[inline(always)]
+pub const fn other(client: u32) -> u32 {
+    (fold((client as u64 ^ ROOT_3).wrapping_mul(GOLDEN)).wrapping_mul(ROOT_2) >> 32) as u32
+}
+
 /// Scales a hash to `0..size` by multiplication and shift, which the verifier can bound and the CPU does in one step.
 #[inline(always)]
 pub const fn scale(hash: u32, size: u32) -> u32 {

@@ -14,11 +14,11 @@ use aya_ebpf::{
 use balancer_common::{
     DropReason,
     abi::{
-        Address, Backend, Client, ClientKey, Endpoint, EndpointKey, Flow, FlowKey, LARGE_TABLE, MEDIUM_TABLE,
+        Address, Backend, Client, ClientKey, Endpoint, EndpointKey, Flow, FlowKey, LARGE_TABLE, Load, MEDIUM_TABLE,
         NeighborRequest, Owner, Pin, PinPrefix, ROUTE_CACHE, ReverseFlow, ReverseKey, Route, SMALL_TABLE, Service,
         Slot, TableClass, Tick, Traffic, WakeRequest,
     },
-    affinity::Lifetimes,
+    affinity::{Lifetimes, Phase, Stage},
     perfect_hash::{self, Geometry},
 };
 
@@ -50,6 +50,8 @@ static SMALL_PREVIOUS: ArrayOfMaps<Array<[u32; SMALL_TABLE], 1>, 4_096> = ArrayO
 static MEDIUM_PREVIOUS: ArrayOfMaps<Array<[u32; MEDIUM_TABLE], 1>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
 static LARGE_PREVIOUS: ArrayOfMaps<Array<[u32; LARGE_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+#[btf_map]
+static LOADS: Array<Load, 16_384> = Array::new();
 #[btf_map]
 static FLOWS: LruHashMap<FlowKey, Flow, 1_048_576> = LruHashMap::new();
 #[btf_map]
@@ -178,6 +180,7 @@ pub(crate) fn flow(key: &FlowKey) -> Option<&'static mut Flow> {
 #[inline(always)]
 pub(crate) fn remember_flow(key: &FlowKey, flow: &Flow) {
     if FLOWS.insert(key, flow, u64::from(BPF_NOEXIST)).is_ok() {
+        add_load(flow.owner, 1);
         if let Some(added) = FLOWS_ADDED.get_ptr_mut(0) {
             // SAFETY: as in `service_traffic`.
             unsafe { *added += 1 };
@@ -185,6 +188,49 @@ pub(crate) fn remember_flow(key: &FlowKey, flow: &Flow) {
     } else {
         // The flow is known, but its backend may not serve it any more, or it is over.
         let _full: Result<(), i32> = FLOWS.insert(key, flow, 0);
+    }
+}
+
+/// Notes how far a flow has come.
+#[inline(always)]
+pub(crate) fn advance(flow: &mut Flow, phase: Phase) {
+    if flow.phase == phase {
+        return;
+    }
+    let over = |phase: Phase| phase.stage() == Stage::Closed;
+    match (over(flow.phase), over(phase)) {
+        (false, true) => add_load(flow.owner, 1_u64.wrapping_neg()),
+        (true, false) => add_load(flow.owner, 1),
+        _ => {}
+    }
+    flow.phase = phase;
+}
+
+/// How busy a backend is, if its flows are counted.
+#[inline(always)]
+pub(crate) fn load(backend: u32) -> Option<&'static Load> {
+    LOADS.get(backend)
+}
+
+/// Counts flows of a backend, where they are counted.
+#[inline(always)]
+fn add_load(owner: Owner, flows: u64) {
+    if let Some(load) = LOADS.get_ptr_mut(owner.backend) {
+        // SAFETY: the entry of an array is there as long as the program, and its words are written whole.
+        if unsafe { (*load).weight } != 0 {
+            // SAFETY: as above.
+            let count = unsafe { &raw mut (*load).flows };
+            // SAFETY: the instruction adds to the word and changes nothing else. `core` has no atomic addition for this
+            // target, which has no compare and swap.
+            unsafe {
+                asm!(
+                    "lock *(u64 *)({count} + 0) += {flows}",
+                    count = in(reg) count,
+                    flows = in(reg) flows,
+                    options(nostack),
+                );
+            }
+        }
     }
 }
 

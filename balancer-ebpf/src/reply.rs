@@ -21,10 +21,16 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, index: u32)
         return Ok(Verdict::Pass);
     };
     let service = maps::service(flow.service).ok_or(DropReason::Internal)?;
+    let next_hop = match route::next_hop(packet, headers, service.vip) {
+        // It may be for the host itself, the answer to a health probe for example. The kernel would not forward it either.
+        Err(DropReason::NoRoute | DropReason::RouteRefused | DropReason::ForwardingDisabled) if !flow.remembered => {
+            return Ok(Verdict::Pass);
+        }
+        next_hop => next_hop?,
+    };
     if headers.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    let next_hop = route::next_hop(packet, headers, service.vip)?;
     rewrite::translate(packet, headers, End::Source, service.vip, flow.service_port).ok_or(DropReason::Malformed)?;
     rewrite::address_frame(packet, &next_hop).ok_or(DropReason::Malformed)?;
     count(headers, flow.service, flow.backend);
@@ -38,6 +44,8 @@ struct RepliedFlow {
     service: u32,
     service_port: Port,
     backend: u32,
+    /// Whether it is known to be one, and not just to come from a backend's endpoint.
+    remembered: bool,
 }
 
 #[inline(always)]
@@ -67,6 +75,7 @@ fn flow_of(headers: &Headers, index: u32, backend: &Backend) -> Option<RepliedFl
             service,
             service_port,
             backend: index,
+            remembered: false,
         });
     };
     // The flow may be another backend's by now.
@@ -76,13 +85,12 @@ fn flow_of(headers: &Headers, index: u32, backend: &Backend) -> Option<RepliedFl
         return None;
     }
     let phase = flow.phase.after(Sender::Backend, headers.tcp_flags);
-    if flow.phase != phase {
-        flow.phase = phase;
-    }
+    maps::advance(flow, phase);
     Some(RepliedFlow {
         service,
         service_port,
         backend: flow.owner.backend,
+        remembered: true,
     })
 }
 

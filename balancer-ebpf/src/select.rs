@@ -6,8 +6,8 @@
 use balancer_common::{
     DropReason,
     abi::{
-        Address, AffinityKind, Backend, ClientKey, FlowKey, Owner, Reason, Service, Slot, Tick, Tracking, WhenDown,
-        protocol,
+        self, Address, AffinityKind, Backend, ClientKey, FlowKey, Owner, Reason, Service, Slot, Tick, Tracking,
+        WhenDown, protocol,
     },
     affinity::{self, Identity, Memory, Sender, Standing, tcp},
     packet::Headers,
@@ -145,7 +145,7 @@ fn choose(
     let begins_connection = headers.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
     let mut refreshed = false;
     if tracking == Tracking::Full {
-        selection.index = of_flow(service, key, headers, now, purpose, &mut refreshed)?;
+        selection.index = of_flow(service, key, headers, now, purpose, &mut refreshed)?.unwrap_or(0);
         if selection.index != 0 && !(refreshed && remembers_clients(service)) {
             return Ok(());
         }
@@ -162,7 +162,8 @@ fn choose(
     let slot = maps::slot(key.service, service.table_class(), number).unwrap_or_default();
     let moving = tracking == Tracking::Changes && headers.protocol == protocol::TCP && slot.has_changed();
     if moving {
-        selection.index = of_flow(service, key, headers, now, purpose, &mut refreshed)?;
+        let known = of_flow(service, key, headers, now, purpose, &mut refreshed)?;
+        selection.index = known.unwrap_or(0);
         if selection.index != 0 {
             if refreshed {
                 keep_client(service, &identity, now);
@@ -170,7 +171,7 @@ fn choose(
             return Ok(());
         }
         selection.note_flow = true;
-        if !begins_connection {
+        if known.is_none() && !begins_connection {
             selection.index = previous_owner(service, key.service, number);
             if selection.index != 0 {
                 return Ok(());
@@ -218,6 +219,10 @@ fn of_client(
     if slot.backend() == 0 {
         return Err(DropReason::NoBackend);
     }
+    let slot = match service.selection() {
+        abi::Selection::Maglev => slot,
+        abi::Selection::LeastFlows => emptier(service, identity, slot),
+    };
     selection.index = slot.backend();
     selection.reason = if identity.client.pinned == 0 {
         Reason::Maglev
@@ -227,8 +232,19 @@ fn of_client(
     Ok(())
 }
 
-/// The backend that the flow is remembered to have, if it still may have it; else 0. Now and then a packet refreshes the
-/// memory of its flow, and then that of its client is to be refreshed too.
+/// That one of the client's two slots whose backend has fewer flows for its weight.
+#[inline(always)]
+fn emptier(service: &Service, identity: &Identity, slot: Slot) -> Slot {
+    let number = identity.other_slot(service);
+    let other = maps::slot(identity.client.service, service.table_class(), number).unwrap_or_default();
+    match (maps::load(slot.backend()), maps::load(other.backend())) {
+        (Some(load), Some(others)) if others.is_lighter_than(load) => other,
+        _ => slot,
+    }
+}
+
+/// The backend that the flow is remembered to have, or 0 if it may have it no longer; `None` if it is not remembered. Now and
+/// then a packet refreshes the memory of its flow, and then that of its client is to be refreshed too.
 #[inline(always)]
 fn of_flow(
     service: &Service,
@@ -237,26 +253,24 @@ fn of_flow(
     now: Tick,
     purpose: Purpose,
     refreshed: &mut bool,
-) -> Result<u32, DropReason> {
+) -> Result<Option<u32>, DropReason> {
     let Some(flow) = maps::flow(key) else {
-        return Ok(0);
+        return Ok(None);
     };
     let lifetime = maps::lifetimes().of(flow.phase, service.timeout);
     if !affinity::is_remembered(now, flow.last_seen, lifetime) {
-        return Ok(0);
+        return Ok(None);
     }
     let index = standing_of(flow.owner, Memory::Flow, service)?;
     if index != 0 && purpose == Purpose::Forward {
         let phase = flow.phase.after(Sender::Client, headers.tcp_flags);
-        if flow.phase != phase {
-            flow.phase = phase;
-        }
+        maps::advance(flow, phase);
         if flow.last_seen != now {
             flow.last_seen = now;
             *refreshed = true;
         }
     }
-    Ok(index)
+    Ok(Some(index))
 }
 
 /// Whether the service has clients that are remembered beside their flows.

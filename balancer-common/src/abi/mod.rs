@@ -13,6 +13,7 @@ mod counters;
 mod endpoint;
 mod explanation;
 mod flow;
+mod load;
 mod mapping;
 mod pin;
 mod route;
@@ -28,17 +29,18 @@ pub use counters::Traffic;
 pub use endpoint::{Endpoint, EndpointKey, Role};
 pub use explanation::{Explanation, Reason};
 pub use flow::{Client, ClientKey, Flow, FlowKey, Owner, ReverseFlow, ReverseKey};
+pub use load::Load;
 pub use mapping::{MAX_SOURCES, Mapping, MappingKey, Side, Source, SourceAddresses, SourcePool, begins_connection};
 pub use pin::{Pin, PinPrefix};
 pub use route::{NeighborRequest, ROUTE_CACHE, Route};
-pub use service::{AffinityKind, Forwarding, Service, ServiceParts, Tracking, WhenDown};
+pub use service::{AffinityKind, Forwarding, Selection, Service, ServiceParts, Tracking, WhenDown};
 pub use slot::Slot;
 pub use table::{LARGE_TABLE, MEDIUM_TABLE, SMALL_TABLE, TableClass};
 pub use tick::Tick;
 pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];

@@ -51,6 +51,16 @@ pub enum Tracking {
     None = 2,
 }
 
+/// How a backend is chosen for what is not remembered.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Selection {
+    /// By the client's slot of the Maglev table.
+    Maglev = 0,
+    /// The emptier one of two slots' backends, for their weights.
+    LeastFlows = 1,
+}
+
 /// What the flows and clients of a backend that is down get.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,7 +91,8 @@ pub struct Service {
     tracking: u8,
     when_down: u8,
     has_pins: u8,
-    _reserved: [u8; 18],
+    selection: u8,
+    _reserved: [u8; 17],
 }
 record!(
     Service {
@@ -95,6 +106,7 @@ record!(
         tracking,
         when_down,
         has_pins,
+        selection,
         _reserved
     },
     64
@@ -123,6 +135,8 @@ pub struct ServiceParts {
     pub when_down: WhenDown,
     /// Whether some of its clients are pinned.
     pub has_pins: bool,
+    /// How a backend is chosen for what is not remembered.
+    pub selection: Selection,
 }
 
 impl From<ServiceParts> for Service {
@@ -138,7 +152,8 @@ impl From<ServiceParts> for Service {
             tracking: parts.tracking as u8,
             when_down: parts.when_down as u8,
             has_pins: u8::from(parts.has_pins),
-            _reserved: [0; 18],
+            selection: parts.selection as u8,
+            _reserved: [0; 17],
         }
     }
 }
@@ -156,7 +171,8 @@ impl Service {
         tracking: 0,
         when_down: 0,
         has_pins: 0,
-        _reserved: [0; 18],
+        selection: 0,
+        _reserved: [0; 17],
     };
 
     /// Which of the table maps holds the service's table.
@@ -211,6 +227,15 @@ impl Service {
     pub const fn has_pins(&self) -> bool {
         self.has_pins != 0
     }
+
+    /// How a backend is chosen for what is not remembered.
+    #[inline(always)]
+    pub const fn selection(&self) -> Selection {
+        match self.selection {
+            1 => Selection::LeastFlows,
+            _ => Selection::Maglev,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +253,7 @@ mod tests {
         tracking: Tracking::Full,
         when_down: WhenDown::Reassign,
         has_pins: false,
+        selection: Selection::Maglev,
     };
 
     fn parts_of(service: &Service) -> ServiceParts {
@@ -242,6 +268,7 @@ mod tests {
             tracking: service.tracking(),
             when_down: service.when_down(),
             has_pins: service.has_pins(),
+            selection: service.selection(),
         }
     }
 
@@ -251,6 +278,10 @@ mod tests {
             PARTS,
             ServiceParts {
                 has_pins: true,
+                ..PARTS
+            },
+            ServiceParts {
+                selection: Selection::LeastFlows,
                 ..PARTS
             },
         ];

@@ -59,14 +59,25 @@ impl Identity {
     /// The slot of the service's Maglev table that the client falls on.
     #[inline(always)]
     pub const fn slot(&self, service: &Service) -> u32 {
-        hash::scale(hash::client(self.client.client, self.port), service.table_size)
+        hash::scale(self.hash(), service.table_size)
+    }
+
+    /// The second of two slots whose backends the client may get.
+    #[inline(always)]
+    pub const fn other_slot(&self, service: &Service) -> u32 {
+        hash::scale(hash::other(self.hash()), service.table_size)
+    }
+
+    #[inline(always)]
+    const fn hash(&self) -> u32 {
+        hash::client(self.client.client, self.port)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::{Forwarding, ServiceParts, TableClass, Tracking, WhenDown};
+    use crate::abi::{Forwarding, Selection, ServiceParts, TableClass, Tracking, WhenDown};
 
     fn service(affinity: AffinityKind, bits: u32) -> Service {
         ServiceParts {
@@ -80,6 +91,7 @@ mod tests {
             tracking: Tracking::Full,
             when_down: WhenDown::Reassign,
             has_pins: true,
+            selection: Selection::Maglev,
         }
         .into()
     }

@@ -68,6 +68,7 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
     let when_down = table.or("when_down", WhenDown::Reassign, |value| value.one_of());
     let selection = table.or("selection", Selection::Maglev, |value| value.one_of());
     let tracking = table.or("tracking", Tracking::Full, |value| value.one_of());
+    let selection = selection.and_then(|selection| check_selection(&table, selection, tracking.ok()));
     let slow_start = table.or("slow_start", Duration::ZERO, |value| {
         value.duration(Duration::ZERO..=LONGEST)
     });
@@ -176,6 +177,16 @@ fn check_affinity_prefix(table: &Table<'_>, affinity: Affinity, prefix: Affinity
             "affinity_prefix",
             "affinity_prefix has no effect, as this affinity takes the whole address; leave it out",
         );
+    }
+}
+
+fn check_selection(table: &Table<'_>, selection: Selection, tracking: Option<Tracking>) -> Read<Selection> {
+    match (selection, tracking) {
+        (Selection::LeastFlows, Some(Tracking::Changes | Tracking::None)) => Err(table.refuse_at(
+            "selection",
+            "selection = \"least-flows\" counts the flows that are remembered, which takes tracking = \"full\"",
+        )),
+        _ => Ok(selection),
     }
 }
 

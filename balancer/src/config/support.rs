@@ -23,7 +23,6 @@ enum Refusal {
 pub(super) const UNSUPPORTED: &[Unsupported] = &[
     value("service", "affinity", "quic-cid", "client-ip-port"),
     value("service", "when_down", "reject", "reassign"),
-    value("service", "selection", "least-flows", "maglev"),
     key("service", "passive"),
     key("service", "limits"),
     key("service", "sources"),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use balancer_common::abi::{
-    ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, Port, Tracking, WhenDown, protocol,
+    ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, Port, Selection, Tracking, WhenDown, protocol,
 };
 use xxhash_rust::xxh64::xxh64;
 
@@ -41,6 +41,10 @@ pub(super) fn desired(config: &Config, knowledge: &Knowledge, timer: TimerTick) 
                 config::WhenDown::Reassign => WhenDown::Reassign,
                 config::WhenDown::Reject => WhenDown::Reject,
                 config::WhenDown::Drop => WhenDown::Drop,
+            },
+            selection: match service.selection {
+                config::Selection::Maglev => Selection::Maglev,
+                config::Selection::LeastFlows => Selection::LeastFlows,
             },
             pins: service.pins.iter().map(desired_pin).collect(),
             forwarding: forwarding_kind(service.forwarding),

@@ -1,15 +1,15 @@
 //! Carrying out operations.
 
 use aya::{
-    maps::{MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie},
+    maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie},
     util::nr_cpus,
 };
-use balancer_common::abi::{Backend, PinPrefix, Service, Traffic};
+use balancer_common::abi::{Backend, Load, PinPrefix, Selection, Service, Traffic};
 
 use super::{Dataplane, maps::Maps, name::Name, syscall};
 use crate::{
     perfect_hash::Write,
-    reconcile::{Operation, PinKey},
+    reconcile::{Operation, PinKey, Table},
 };
 
 impl Dataplane {
@@ -68,6 +68,7 @@ impl Dataplane {
                     ..Backend::VACANT
                 };
                 maps.backends.set(*index, record, 0)?;
+                maps.loads.set(*index, Load::default(), 0)?;
                 maps.backend_names.set(*index, Name::FREE, 0)?;
             }
             Operation::Bind { key, target } => {
@@ -88,10 +89,29 @@ impl Dataplane {
                 let writes = self.endpoints.settle();
                 write_endpoints(maps, &writes)?;
             }
-            Operation::PublishTables { tables } => maps.tables.publish(tables, now)?,
+            Operation::PublishTables { tables } => {
+                for (_, table) in tables {
+                    weigh(&mut maps.loads, table)?;
+                }
+                maps.tables.publish(tables, now)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Has the flows of the table's backends counted where new ones depend on that.
+fn weigh(loads: &mut Array<MapData, Load>, table: &Table) -> anyhow::Result<()> {
+    if table.selection == Selection::LeastFlows {
+        for candidate in &table.candidates {
+            let load = Load {
+                weight: candidate.weight,
+                ..loads.get(&candidate.value, 0)?
+            };
+            loads.set(candidate.value, load, 0)?;
+        }
+    }
+    Ok(())
 }
 
 fn trie_key(key: PinKey) -> lpm_trie::Key<PinPrefix> {

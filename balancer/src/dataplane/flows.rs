@@ -4,8 +4,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::Context as _;
 use balancer_common::{
-    abi::{Address, Backend, Client, ClientKey, Flow, FlowKey, Owner, Pin, PinPrefix, Service, Tick, Tracking},
-    affinity::{self, Identity, Lifetimes},
+    abi::{
+        Address, Backend, Client, ClientKey, Flow, FlowKey, Load, Owner, Pin, PinPrefix, Selection, Service, Tick,
+        Tracking,
+    },
+    affinity::{self, Identity, Lifetimes, Stage},
 };
 
 use super::{Dataplane, TimerTick, syscall};
@@ -85,6 +88,16 @@ impl Judge<'_> {
         })
     }
 
+    /// The backends whose flows the program counts, with none yet.
+    fn counted_backends(&self) -> HashMap<u32, u64> {
+        let backends = self.dataplane.state.backends.iter();
+        let counted = backends.filter(|(_, backend)| {
+            let service = self.service(backend.record.service);
+            service.is_some_and(|service| service.selection() == Selection::LeastFlows)
+        });
+        counted.map(|(&index, _)| (index, 0)).collect()
+    }
+
     fn is_known(&self, key: &ClientKey, client: &Client) -> bool {
         self.service(key.service)
             .is_some_and(|service| affinity::is_remembered(self.now, client.last_seen, service.timeout))
@@ -135,6 +148,7 @@ impl Dataplane {
         let mut over = Vec::new();
         let mut live = FlowCounts::default();
         let mut disputed: HashMap<u32, HashSet<u32>> = HashMap::new();
+        let mut loads = judge.counted_backends();
         syscall::for_each(self.maps.flows.fd(), |key: &FlowKey, flow: &Flow| {
             if !judge.is_live(key, flow) {
                 over.push(*key);
@@ -143,6 +157,11 @@ impl Dataplane {
             live.count(flow);
             if let Some(slot) = judge.disputed_slot(key, flow) {
                 disputed.entry(key.service).or_default().insert(slot);
+            }
+            if flow.phase.stage() != Stage::Closed
+                && let Some(count) = loads.get_mut(&flow.owner.backend)
+            {
+                *count += 1;
             }
         })
         .context("cannot read the flow table")?;
@@ -159,9 +178,21 @@ impl Dataplane {
             live,
         };
         self.count_removed(swept.flows)?;
+        self.correct_loads(loads)?;
         let timeouts = |service| Some(self.state.services.get(&service)?.record?.timeout);
         self.maps.tables.settle(&disputed, now, timeouts)?;
         Ok(swept)
+    }
+
+    /// Corrects the program's counts, which miss flows that are forgotten or go to another backend.
+    fn correct_loads(&mut self, counts: HashMap<u32, u64>) -> anyhow::Result<()> {
+        for (backend, flows) in counts {
+            let load = self.maps.loads.get(&backend, 0)?;
+            if load.flows != flows {
+                self.maps.loads.set(backend, Load { flows, ..load }, 0)?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets the flows, and with them what `clients` says, for which `chosen` holds. Returns how many flows.

@@ -8,7 +8,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray},
 };
 use balancer_common::{
-    abi::{Backend, Endpoint, Pin, PinPrefix, Service, SourcePool, Traffic},
+    abi::{Backend, Endpoint, Load, Pin, PinPrefix, Service, SourcePool, Traffic},
     perfect_hash::Geometry,
 };
 
@@ -42,7 +42,7 @@ impl Capacity {
     }
 
     /// The maps whose size follows from the configuration.
-    pub(super) fn sizes(self) -> [(&'static str, u32); 19] {
+    pub(super) fn sizes(self) -> [(&'static str, u32); 20] {
         let endpoints = self.endpoints();
         [
             ("ENDPOINT_SEEDS", endpoints.buckets()),
@@ -57,6 +57,7 @@ impl Capacity {
             ("LARGE_PREVIOUS", self.services),
             ("BACKENDS", self.backends),
             ("BACKEND_TRAFFIC", self.backends),
+            ("LOADS", self.backends),
             ("FLOWS", self.flows),
             ("REVERSE_FLOWS", self.flows),
             ("CLIENTS", self.clients),
@@ -69,7 +70,7 @@ impl Capacity {
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 28] = [
+pub(super) const PINNED: [&str; 29] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -82,6 +83,7 @@ pub(super) const PINNED: [&str; 28] = [
     "LARGE_PREVIOUS",
     "BACKENDS",
     "BACKEND_TRAFFIC",
+    "LOADS",
     "FLOWS",
     "REVERSE_FLOWS",
     "CLIENTS",
@@ -111,6 +113,7 @@ pub(super) struct Maps {
     pub(super) backends: Array<MapData, Backend>,
     pub(super) backend_names: Array<MapData, Name>,
     pub(super) backend_traffic: PerCpuArray<MapData, Traffic>,
+    pub(super) loads: Array<MapData, Load>,
     /// Not typed, like the clients: they are read many at a time.
     pub(super) flows: MapData,
     pub(super) clients: MapData,
@@ -136,6 +139,7 @@ impl Maps {
             backends: take(ebpf, "BACKENDS")?,
             backend_names: open_or_make(&pins.map("BACKEND_NAMES"), capacity.backends)?,
             backend_traffic: take(ebpf, "BACKEND_TRAFFIC")?,
+            loads: take(ebpf, "LOADS")?,
             flows: open(&pins.map("FLOWS"))?,
             clients: open(&pins.map("CLIENTS"))?,
             pins: take(ebpf, "PINS")?,

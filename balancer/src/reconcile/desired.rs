@@ -1,7 +1,7 @@
 //! What the data plane should hold.
 
 use balancer_common::abi::{
-    Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, SourcePool, Tracking, WhenDown,
+    Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, Selection, SourcePool, Tracking, WhenDown,
 };
 
 use crate::maglev::TableSize;
@@ -40,6 +40,8 @@ pub struct DesiredService {
     pub forwarding: Forwarding,
     /// What new flows may have as their source; only under full NAT.
     pub sources: Option<Box<SourcePool>>,
+    /// How a backend is chosen for what is not remembered.
+    pub selection: Selection,
     /// Slots of the Maglev table.
     pub table_size: TableSize,
     /// The backends; no two have the same address and port.

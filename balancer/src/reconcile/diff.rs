@@ -367,6 +367,7 @@ fn table(service: &PlannedService<'_>) -> Table {
         size: service.desired.table_size,
         candidates,
         handover,
+        selection: service.desired.selection,
     }
 }
 
@@ -406,6 +407,7 @@ fn service_record(service: &DesiredService) -> Service {
         tracking: service.tracking,
         when_down: service.when_down,
         has_pins: !service.pins.is_empty(),
+        selection: service.selection,
     }
     .into()
 }

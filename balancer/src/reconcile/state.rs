@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use balancer_common::abi::{Address, Backend, EndpointKey, Pin, PinPrefix, Port, Service, SourcePool};
+use balancer_common::abi::{Address, Backend, EndpointKey, Pin, PinPrefix, Port, Selection, Service, SourcePool};
 
 use crate::maglev::{Candidate, TableSize};
 
@@ -55,6 +55,8 @@ pub struct Table {
     pub candidates: Vec<Candidate>,
     /// For a service that remembers only what a change moves: the backends that may still have flows, ascending.
     pub handover: Option<Vec<u32>>,
+    /// What else counts when a new flow is given a backend.
+    pub selection: Selection,
 }
 
 /// What a pin is found by.

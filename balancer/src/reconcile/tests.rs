@@ -1,8 +1,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use balancer_common::abi::{
-    ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, Forwarding, NextHop, Port, Role, SourcePool, Tracking,
-    WhenDown, protocol,
+    ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, Forwarding, NextHop, Port, Role, Selection, SourcePool,
+    Tracking, WhenDown, protocol,
 };
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
@@ -24,6 +24,7 @@ fn service(name: &str, vip: u8, ports: &[u16], backends: Vec<DesiredBackend>) ->
         client_mask: Address::mask(128),
         timeout: 1_000,
         tracking: Tracking::Full,
+        selection: Selection::Maglev,
         when_down: WhenDown::Reassign,
         pins: Vec::new(),
         forwarding: Forwarding::Nat,

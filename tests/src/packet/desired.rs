@@ -6,7 +6,9 @@ use balancer::{
     maglev::TableSize,
     reconcile::{DesiredBackend, DesiredService},
 };
-use balancer_common::abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, SourcePool, Tracking, WhenDown};
+use balancer_common::abi::{
+    Address, AffinityKind, BackendFlags, Forwarding, NextHop, Selection, SourcePool, Tracking, WhenDown,
+};
 
 use super::Interface;
 
@@ -33,6 +35,7 @@ pub fn service(
         tracking: Tracking::Full,
         when_down: WhenDown::Reassign,
         pins: Vec::new(),
+        selection: Selection::Maglev,
         forwarding: Forwarding::Nat,
         sources: None,
         table_size: TableSize::new(251).expect("251 is a prime"),

@@ -1,6 +1,7 @@
 //! Packets through the XDP program in the kernel: what becomes of each, byte for byte, and what is counted.
 
 mod affinity;
+mod agreement;
 mod cases;
 mod clients;
 mod decap;
@@ -10,10 +11,12 @@ mod explanations;
 mod flows;
 mod full_nat;
 mod inbound;
+mod least_flows;
 mod mutations;
 mod passes;
 mod replies;
 mod routes;
+mod sequences;
 mod services;
 mod setting;
 mod shared;

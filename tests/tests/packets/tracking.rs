@@ -10,7 +10,7 @@ use balancer_common::abi::{
     BackendFlags, Tracking,
     protocol::{TCP, UDP},
 };
-use balancer_tests::packet::{Host, Packet, Transport, backend, service};
+use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, service};
 
 use crate::{
     cases::{FAMILIES, Family, V4, clients},
@@ -213,4 +213,19 @@ fn after_the_timeout_a_quiet_table_remembers_nothing_again() {
         assert_eq!(remembered(host), 0);
         assert_eq!(destinations(host, V4, &Transport::ack(), 443), begun);
     });
+}
+
+#[test]
+fn what_a_backend_answers_the_host_itself_is_passed_whatever_is_remembered() {
+    for family in FAMILIES {
+        for tracking in [Tracking::Full, Tracking::Changes, Tracking::None] {
+            Host::run(|host| {
+                host.serve([web(family, TCP, tracking, [active(family, 1)])]);
+                let own = SocketAddr::new(Interface::BACKENDS.address_of(family.vip), 50_000);
+                let answer = Packet::new(Transport::syn(), own, target(family, 1)).answer().frame();
+                host.receive(Interface::BACKENDS, &answer)
+                    .assert("an answer to a probe", Action::Pass, &answer);
+            });
+        }
+    }
 }

@@ -191,12 +191,10 @@ fn a_backend_without_a_name_is_named_by_its_address() {
 fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
     let text = FULL_EXAMPLE
         .replace("\"client-ip-port\"", "\"quic-cid\"      ")
-        .replace("\"reassign\"", "\"reject\"")
-        .replace("\"maglev\"", "\"least-flows\"");
+        .replace("\"reassign\"", "\"reject\"");
     let expected = "\
 test.toml:32:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
 test.toml:35:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
-test.toml:37:14: selection = \"least-flows\" is not supported by this version; use \"maglev\"
 test.toml:56:1: passive is not supported by this version; leave it out
 test.toml:60:1: limits is not supported by this version; leave it out
 test.toml:74:1: sources is not supported by this version; leave it out";
@@ -208,7 +206,6 @@ fn every_unsupported_value_is_refused() {
     for (key, supported, values) in [
         ("affinity", "client-ip-port", &["quic-cid"][..]),
         ("when_down", "reassign", &["reject"]),
-        ("selection", "maglev", &["least-flows"]),
     ] {
         let with = |value: &str| {
             let text = format!(

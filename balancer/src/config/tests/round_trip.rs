@@ -12,8 +12,8 @@ use proptest::{collection::vec, option, prelude::*};
 use super::{
     super::{
         Admin, AffinityPrefix, Backend, CommandProbe, Config, Control, Dataplane, DnsProbe, Forwarding, GrpcProbe,
-        HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Service,
-        Sources, TcpProbe, Tls, Trust, TunnelSource, UdpProbe, address_text, export,
+        HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Selection,
+        Service, Sources, TcpProbe, Tls, Tracking, Trust, TunnelSource, UdpProbe, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -239,7 +239,8 @@ prop_compose! {
             when_down,
             maglev_size: TableSize::new(maglev_size).unwrap(),
             selection,
-            tracking,
+            // To choose by remembered flows takes all of them.
+            tracking: if selection == Selection::LeastFlows { Tracking::Full } else { tracking },
             slow_start,
             panic_threshold,
             wake,

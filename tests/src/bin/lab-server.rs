@@ -12,9 +12,12 @@ use anyhow::Context as _;
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{ConnectInfo, Path, State},
+    extract::{
+        ConnectInfo, Path, State, WebSocketUpgrade,
+        ws::{Message, WebSocket},
+    },
     http::{StatusCode, header::CONTENT_LENGTH},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::{get, put},
 };
 use balancer_tests::lab::{Checksum, Sequence};
@@ -89,6 +92,7 @@ async fn serve_http(args: Args) -> anyhow::Result<()> {
         .route("/health/{statuses}", put(set_health))
         .route("/bytes/{count}", get(bytes))
         .route("/sum", put(sum))
+        .route("/socket", get(socket))
         .with_state(memory)
         .into_make_service_with_connect_info::<SocketAddr>();
     let listener = TcpListener::bind(args.listen).await?;
@@ -147,6 +151,18 @@ async fn sum(body: Body) -> Result<String, StatusCode> {
         checksum.update(&chunk.map_err(|_cut_off| StatusCode::BAD_REQUEST)?);
     }
     Ok(checksum.to_string())
+}
+
+async fn socket(State(memory): Shared, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(|socket| answer_messages(memory, socket))
+}
+
+async fn answer_messages(memory: Arc<Memory>, mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.next().await {
+        if matches!(message, Message::Text(_)) && socket.send(Message::text(&*memory.name)).await.is_err() {
+            return;
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -96,6 +96,13 @@ impl Connection {
         Ok((&mut self.stream).take(head.length))
     }
 
+    /// The same for a body that is all that the connection is still there for.
+    pub fn into_download(mut self, path: &str) -> io::Result<impl Read + use<>> {
+        self.send_head("GET", path, 0, "close")?;
+        let head = self.receive_head()?;
+        Ok(self.stream.take(head.length))
+    }
+
     /// Sends the first `length` bytes of `body` to `path`.
     pub fn upload(&mut self, path: &str, body: impl Read, length: u64) -> io::Result<Reply> {
         self.send_head("PUT", path, length, "keep-alive")?;
@@ -187,7 +194,7 @@ fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     Some(value)
 }
 
-fn connect(client: Option<SocketAddr>, server: SocketAddr) -> io::Result<TcpStream> {
+pub(super) fn connect(client: Option<SocketAddr>, server: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
     if let Some(client) = client {
         socket.set_reuse_address(true)?;

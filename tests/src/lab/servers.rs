@@ -18,6 +18,7 @@ use super::{Checksum, Namespace, Process, Sequence, eventually, get, program};
 /// | `PUT /health/STATUS,…` | what `/health` answers from now on: each status once, the last for good |
 /// | `GET /bytes/N` | the first N bytes of the [`Sequence`] |
 /// | `PUT /sum` | the [`Checksum`] of the body |
+/// | `GET /socket` | a web socket; each message is answered by the server's name |
 pub struct HttpServer {
     process: Process,
 }

@@ -10,7 +10,6 @@ use crate::{
     dataplane::{Division, FlowCounts},
     health::{Health, Verdict},
     neighbors::{Unreachable, Way},
-    reconcile::Index,
 };
 
 /// A change that the data plane has not followed yet.
@@ -31,7 +30,7 @@ struct Survey {
 }
 
 impl Controller {
-    /// Notes a verdict. Returns whether there is reason to reconcile.
+    /// Notes a verdict. Returns whether there is reason to reconcile beyond a refresh of the service.
     pub(super) fn take_verdict(&mut self, verdict: Verdict<BackendKey>) -> bool {
         let Verdict {
             key,
@@ -40,8 +39,14 @@ impl Controller {
             cause,
         } = verdict;
         // It may have been on its way while its backend was removed.
-        if !desired::backends(&self.intent.running).any(|(of, other)| of.name == key.0 && other.name == key.1) {
+        let found = desired::backends(&self.intent.running).find(|(of, other)| of.name == key.0 && other.name == key.1);
+        let Some((service, backend)) = found else {
             return false;
+        };
+        // A slow start follows who serves, and a newcomer may now be admitted.
+        let alone = service.slow_start.is_zero() && !self.knowledge.is_newcomer(service, backend);
+        if alone {
+            self.refreshed.insert(key.0.clone());
         }
         let kind = match health {
             _ if damped => EventKind::Damped,
@@ -53,7 +58,7 @@ impl Controller {
         }
         self.knowledge.set_health(key.clone(), health);
         self.expect(kind, key, cause);
-        true
+        !alone
     }
 
     /// Has a change told after the next reconciliation.
@@ -101,12 +106,13 @@ impl Controller {
         } else {
             None
         };
-        let known = self.dataplane.state().index();
-        for change in pending {
+        let indices = survey.as_ref().map(|_| self.indices_of(&pending)).unwrap_or_default();
+        for (number, change) in pending.into_iter().enumerate() {
+            let index = indices.get(&number).copied();
             let effect = survey
                 .as_ref()
                 .filter(|_| moves_clients(change.kind))
-                .and_then(|survey| self.effect(&known, &change.backend, survey));
+                .and_then(|survey| self.effect(index?, survey));
             let (service, backend) = change.backend;
             self.events.record(Change {
                 kind: change.kind,
@@ -132,8 +138,7 @@ impl Controller {
         }
     }
 
-    fn effect(&self, known: &Index<'_>, backend: &BackendKey, survey: &Survey) -> Option<Effect> {
-        let index = self.known_index(known, backend)?;
+    fn effect(&self, index: u32, survey: &Survey) -> Option<Effect> {
         let record = self.dataplane.state().backends.get(&index)?.record;
         let service = self.dataplane.state().services.get(&record.service)?.record?;
         let own = survey.flows.by_backend.get(&index).copied().unwrap_or(0);
@@ -161,11 +166,22 @@ impl Controller {
         of_services
     }
 
-    /// The index that the data plane knows a backend by.
-    fn known_index(&self, known: &Index<'_>, (service, backend): &BackendKey) -> Option<u32> {
-        let mut backends = desired::backends(&self.intent.running);
-        let (service, backend) = backends.find(|(of, other)| of.name == *service && other.name == *backend)?;
-        desired::backend_index(known, service, backend)
+    /// The indices that the data plane knows the backends of changes by, by the number of the change.
+    fn indices_of(&self, changes: &[Pending]) -> HashMap<usize, u32> {
+        let mut concerned: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+        for (number, Pending { backend, .. }) in changes.iter().enumerate() {
+            concerned.entry((&backend.0, &backend.1)).or_default().push(number);
+        }
+        let known = self.dataplane.state().index();
+        let mut indices = HashMap::new();
+        for (service, backend) in desired::backends(&self.intent.running) {
+            if let Some(numbers) = concerned.get(&(&*service.name, &*backend.name))
+                && let Some(index) = desired::backend_index(&known, service, backend)
+            {
+                indices.extend(numbers.iter().map(|number| (*number, index)));
+            }
+        }
+        indices
     }
 }
 

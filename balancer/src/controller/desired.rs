@@ -18,42 +18,52 @@ use crate::{
 
 /// Everything that the data plane should hold.
 pub(super) fn desired(config: &Config, knowledge: &Knowledge, timer: TimerTick) -> Desired {
-    let services = config
-        .services
-        .iter()
-        .map(|service| DesiredService {
-            name: service.name.clone(),
-            vip: service.address.into(),
-            ports: service.ports.iter().map(|port| port.to_be_bytes()).collect(),
-            protocol: protocol_number(service.protocol),
-            affinity: match service.affinity {
-                Affinity::ClientIpPort | Affinity::QuicCid => AffinityKind::ClientIpPort,
-                Affinity::ClientIp => AffinityKind::ClientIp,
-            },
-            client_mask: client_mask(service),
-            timeout: timer.units(service.affinity_timeout),
-            tracking: match service.tracking {
-                config::Tracking::Full => Tracking::Full,
-                config::Tracking::Changes => Tracking::Changes,
-                config::Tracking::None => Tracking::None,
-            },
-            when_down: match service.when_down {
-                config::WhenDown::Reassign => WhenDown::Reassign,
-                config::WhenDown::Reject => WhenDown::Reject,
-                config::WhenDown::Drop => WhenDown::Drop,
-            },
-            selection: match service.selection {
-                config::Selection::Maglev => Selection::Maglev,
-                config::Selection::LeastFlows => Selection::LeastFlows,
-            },
-            pins: service.pins.iter().map(desired_pin).collect(),
-            forwarding: forwarding_kind(service.forwarding),
-            sources: sources(&config.dataplane, service),
-            table_size: service.maglev_size,
-            backends: desired_backends(config, service, knowledge),
-        })
-        .collect();
-    Desired { services }
+    let services = config.services.iter();
+    Desired {
+        services: services
+            .map(|service| desired_service(config, service, knowledge, timer))
+            .collect(),
+    }
+}
+
+/// What the data plane should hold of one service.
+pub(super) fn desired_service(
+    config: &Config,
+    service: &Service,
+    knowledge: &Knowledge,
+    timer: TimerTick,
+) -> DesiredService {
+    DesiredService {
+        name: service.name.clone(),
+        vip: service.address.into(),
+        ports: service.ports.iter().map(|port| port.to_be_bytes()).collect(),
+        protocol: protocol_number(service.protocol),
+        affinity: match service.affinity {
+            Affinity::ClientIpPort | Affinity::QuicCid => AffinityKind::ClientIpPort,
+            Affinity::ClientIp => AffinityKind::ClientIp,
+        },
+        client_mask: client_mask(service),
+        timeout: timer.units(service.affinity_timeout),
+        tracking: match service.tracking {
+            config::Tracking::Full => Tracking::Full,
+            config::Tracking::Changes => Tracking::Changes,
+            config::Tracking::None => Tracking::None,
+        },
+        when_down: match service.when_down {
+            config::WhenDown::Reassign => WhenDown::Reassign,
+            config::WhenDown::Reject => WhenDown::Reject,
+            config::WhenDown::Drop => WhenDown::Drop,
+        },
+        selection: match service.selection {
+            config::Selection::Maglev => Selection::Maglev,
+            config::Selection::LeastFlows => Selection::LeastFlows,
+        },
+        pins: service.pins.iter().map(desired_pin).collect(),
+        forwarding: forwarding_kind(service.forwarding),
+        sources: sources(&config.dataplane, service),
+        table_size: service.maglev_size,
+        backends: desired_backends(config, service, knowledge),
+    }
 }
 
 fn desired_backends(config: &Config, service: &Service, knowledge: &Knowledge) -> Vec<DesiredBackend> {

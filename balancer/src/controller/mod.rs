@@ -50,7 +50,7 @@ use crate::{
     intent::{Intent, Store},
     metrics::DaemonMetrics,
     neighbors::{self, Unreachable, Way},
-    reconcile::{self, Desired},
+    reconcile::{self, Desired, Operation},
 };
 use alarm::Alarm;
 use changes::Pending;
@@ -143,6 +143,8 @@ pub struct Controller {
     cut_off: HashSet<IpAddr>,
     /// Indices of the backends that are hot spots.
     hot: HashSet<u32>,
+    /// Services whose backends' health has changed, and nothing else that the data plane has not followed yet.
+    refreshed: HashSet<String>,
     /// Changes that the data plane has not followed yet.
     pending: Vec<Pending>,
     events: Arc<Events>,
@@ -179,6 +181,7 @@ impl Controller {
             metrics,
             cut_off: HashSet::new(),
             hot: HashSet::new(),
+            refreshed: HashSet::new(),
             pending: Vec::new(),
             events,
         };
@@ -217,6 +220,10 @@ impl Controller {
 
     fn reach(&mut self, desired: &Desired) -> anyhow::Result<bool> {
         let operations = reconcile::diff(self.dataplane.state(), desired, self.dataplane.limits())?;
+        self.apply_all(operations)
+    }
+
+    fn apply_all(&mut self, operations: Vec<Operation>) -> anyhow::Result<bool> {
         if operations.is_empty() {
             return Ok(false);
         }
@@ -278,11 +285,32 @@ impl Controller {
         End::Stopped
     }
 
+    /// Does as [`reconcile`](Self::reconcile) where nothing but the health of these services' backends has changed.
+    fn refresh(&mut self, names: &HashSet<String>) -> anyhow::Result<bool> {
+        let config = &self.intent.running;
+        let services = config.services.iter().filter(|service| names.contains(&service.name));
+        let services = services.map(|service| desired::desired_service(config, service, &self.knowledge, self.timer));
+        let desired = Desired {
+            services: services.collect(),
+        };
+        match reconcile::refresh(self.dataplane.state(), &desired).map(|operations| self.apply_all(operations)) {
+            Some(Ok(changed)) => Ok(changed),
+            // It looks at everything, and is tried again if it fails too.
+            Some(Err(_)) | None => self.reconcile(),
+        }
+    }
+
     /// Reconciles if there is reason to. It comes before every answer: who is told that a backend is down relies on it.
     fn catch_up(&mut self, changed: &mut bool) {
-        if mem::take(changed)
-            && let Err(error) = self.reconcile()
-        {
+        let refreshed = mem::take(&mut self.refreshed);
+        let followed = if mem::take(changed) {
+            self.reconcile()
+        } else if refreshed.is_empty() {
+            Ok(false)
+        } else {
+            self.refresh(&refreshed)
+        };
+        if let Err(error) = followed {
             tracing::error!("the data plane could not be changed: {error:#}");
         }
         self.tell_changes();

@@ -73,16 +73,16 @@ struct Plan<'a> {
     pins: HashMap<PinKey, Pin>,
 }
 
-struct PlannedService<'a> {
-    index: u32,
-    desired: &'a DesiredService,
-    backends: Vec<PlannedBackend<'a>>,
+pub(super) struct PlannedService<'a> {
+    pub(super) index: u32,
+    pub(super) desired: &'a DesiredService,
+    pub(super) backends: Vec<PlannedBackend<'a>>,
 }
 
-struct PlannedBackend<'a> {
-    index: u32,
-    desired: &'a DesiredBackend,
-    record: Backend,
+pub(super) struct PlannedBackend<'a> {
+    pub(super) index: u32,
+    pub(super) desired: &'a DesiredBackend,
+    pub(super) record: Backend,
 }
 
 impl<'a> Plan<'a> {
@@ -343,7 +343,8 @@ fn next_incarnation(last: Option<u32>) -> u32 {
     last.unwrap_or(0).wrapping_add(1).max(1)
 }
 
-fn table(service: &PlannedService<'_>) -> Table {
+/// The table that a service is to have.
+pub(super) fn table(service: &PlannedService<'_>) -> Table {
     let mut candidates: Vec<_> = service
         .backends
         .iter()

@@ -8,6 +8,7 @@
 mod desired;
 mod diff;
 mod endpoints;
+mod refresh;
 mod state;
 
 #[cfg(test)]
@@ -15,4 +16,5 @@ mod tests;
 
 pub use desired::{Desired, DesiredBackend, DesiredPin, DesiredService, PinTarget};
 pub use diff::{Exhausted, Limits, diff};
+pub use refresh::refresh;
 pub use state::{BackendEntry, BackendIdentity, Index, Operation, PinKey, ServiceEntry, State, Table};

@@ -6,7 +6,7 @@ use balancer_common::abi::{
 };
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
-use super::{Desired, DesiredBackend, DesiredService, Exhausted, Limits, Operation, State, diff};
+use super::{Desired, DesiredBackend, DesiredService, Exhausted, Limits, Operation, State, diff, refresh};
 use crate::maglev::TableSize;
 
 const LIMITS: Limits = Limits {
@@ -96,6 +96,17 @@ fn nothing_changes_when_nothing_differs() {
     };
     let state = reach(&State::default(), &desired);
     assert_eq!(diff(&state, &desired, LIMITS), Ok(Vec::new()));
+}
+
+#[test]
+fn a_refresh_knows_nothing_of_what_is_not_there_yet() {
+    let state = from_nothing(vec![service("web", 1, &[80], vec![backend(1, port(80))])]);
+    for services in [
+        vec![service("api", 2, &[80], vec![])],
+        vec![service("web", 1, &[80], vec![backend(2, port(80))])],
+    ] {
+        assert_eq!(refresh(&state, &Desired { services }), None);
+    }
 }
 
 #[test]
@@ -498,6 +509,24 @@ proptest! {
         }
         prop_assert_eq!(diff(&state, &after, LIMITS), Ok(Vec::new()));
         prop_assert!(state.services.len() == after.services.len());
+    }
+
+    #[test]
+    fn a_refresh_is_the_difference_where_only_standings_change(
+        before in any_desired(),
+        which: prop::sample::Index,
+        standings in vec((0_u32..3, any::<bool>()), 8),
+    ) {
+        prop_assume!(!before.services.is_empty());
+        let state = reach(&State::default(), &before);
+        let mut after = before;
+        let service = which.index(after.services.len());
+        for (backend, (weight, down)) in after.services[service].backends.iter_mut().zip(standings) {
+            backend.weight = weight;
+            backend.flags = if down { BackendFlags::DOWN } else { BackendFlags::KEEPS_FLOWS };
+        }
+        let changed = Desired { services: vec![after.services[service].clone()] };
+        prop_assert_eq!(refresh(&state, &changed), Some(diff(&state, &after, LIMITS).unwrap()));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Settings {
     pub pin_path: PathBuf,
     /// Entries in the flow table.
     pub max_flows: u32,
+    /// Room for backends.
+    pub max_backends: u32,
     /// The control socket.
     pub socket: PathBuf,
     /// Directory for what was changed at run time.
@@ -46,6 +48,7 @@ impl Settings {
             xdp_mode,
             pin_path,
             max_flows,
+            max_backends,
             socket,
             state,
             metrics,
@@ -57,6 +60,7 @@ impl Settings {
              xdp_mode = \"{xdp_mode}\"\n\
              pin_path = \"{}\"\n\
              max_flows = {max_flows}\n\
+             max_backends = {max_backends}\n\
              [control]\n\
              socket = \"{}\"\n\
              state = \"{}\"\n\
@@ -93,6 +97,7 @@ impl<'a> Balancer<'a> {
             xdp_mode: "auto",
             pin_path: pins.path().to_owned(),
             max_flows: 65_536,
+            max_backends: 16_384,
             socket: directory.path().join("balancer.sock"),
             state: directory.path().join("state"),
             metrics: SocketAddr::from(([127, 0, 0, 1], 9310)),

@@ -100,6 +100,7 @@ fn act(clients: &Clients<'_>, stage: &mut Stage<'_>, report: &mut Report) -> any
     steps::lookup::show(clients, stage, &mut regulars, report)?;
     steps::failover::show(clients, stage, &mut regulars, report)?;
     steps::comeback::show(clients, stage, &mut regulars, report)?;
+    steps::drain::show(clients, stage, report)?;
     steps::counters::show(clients, stage, report)?;
     steps::drops::show(clients, stage, report)?;
     steps::restart::show(clients, stage, report)?;

@@ -3,6 +3,7 @@
 pub(super) mod comeback;
 pub(super) mod counters;
 pub(super) mod detach;
+pub(super) mod drain;
 pub(super) mod drops;
 pub(super) mod failover;
 pub(super) mod lookup;

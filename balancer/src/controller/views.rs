@@ -34,7 +34,7 @@ impl Controller {
             services: self.services()?,
             backends: self.backends(None, &flows)?,
             drops: self.dataplane.drops()?,
-            evictions: self.dataplane.evictions()?,
+            evictions: self.dataplane.evictions(&flows)?,
         })
     }
 

@@ -1,22 +1,20 @@
 //! Reading and clearing what the data plane remembers of flows and clients.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
 use balancer_common::{
-    abi::{
-        Address, Backend, Client, ClientKey, Flow, FlowKey, Load, Owner, Pin, PinPrefix, Selection, Service, Tick,
-        Tracking,
-    },
-    affinity::{self, Identity, Lifetimes, Stage},
+    abi::{Client, ClientKey, Flow, FlowKey, Load, Owner},
+    affinity::Stage,
 };
 
-use super::{Dataplane, TimerTick, syscall};
-use crate::reconcile::PinKey;
+use super::{Dataplane, judge::Judge, syscall};
 
 /// How many flows and clients are remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlowCounts {
+    /// Entries of the table, those of flows that are over included.
+    pub entries: u64,
     /// Flows in all.
     pub total: u64,
     /// Flows by backend index, of those backends that have any.
@@ -41,76 +39,13 @@ pub struct Swept {
     pub live: FlowCounts,
 }
 
-/// What the remembered flows and clients are judged by.
-struct Judge<'a> {
-    dataplane: &'a Dataplane,
-    now: Tick,
-    lifetimes: Lifetimes,
-    /// The lengths that prefixes of pins have.
-    pin_lengths: BTreeSet<u32>,
-}
-
-impl Judge<'_> {
-    fn service(&self, index: u32) -> Option<&Service> {
-        self.dataplane.state.services.get(&index)?.record.as_ref()
-    }
-
-    fn backend(&self, owner: Owner) -> Option<&Backend> {
-        let backend = self.dataplane.state.backends.get(&owner.backend)?;
-        (backend.record.incarnation == owner.incarnation).then_some(&backend.record)
-    }
-
-    /// Whether a packet of the flow would find it remembered.
-    fn is_live(&self, key: &FlowKey, flow: &Flow) -> bool {
-        self.service(key.service).is_some_and(|service| {
-            let lifetime = self.lifetimes.of(flow.phase, service.timeout);
-            affinity::is_remembered(self.now, flow.last_seen, lifetime)
-        }) && self.backend(flow.owner).is_some()
-    }
-
-    /// The slot of the flow if it is remembered because its backend is not the slot's.
-    fn disputed_slot(&self, key: &FlowKey, flow: &Flow) -> Option<u32> {
-        let service = self.service(key.service)?;
-        if service.tracking() != Tracking::Changes {
-            return None;
-        }
-        let slot = Identity::new(service, key, self.pin(key)).slot(service);
-        let owner = self.dataplane.maps.tables.owner(key.service, slot)?;
-        (owner != flow.owner.backend).then_some(slot)
-    }
-
-    /// The pin with the longest prefix, as the program finds it.
-    fn pin(&self, key: &FlowKey) -> Option<&Pin> {
-        self.pin_lengths.iter().rev().find_map(|&bits| {
-            let client = key.client.masked(Address::mask(bits - PinPrefix::SERVICE_BITS));
-            let prefix = PinPrefix::new(key.service, client);
-            self.dataplane.state.pins.get(&PinKey { bits, prefix })
-        })
-    }
-
-    /// The backends whose flows the program counts, with none yet.
-    fn counted_backends(&self) -> HashMap<u32, u64> {
-        let backends = self.dataplane.state.backends.iter();
-        let counted = backends.filter(|(_, backend)| {
-            let service = self.service(backend.record.service);
-            service.is_some_and(|service| service.selection() == Selection::LeastFlows)
-        });
-        counted.map(|(&index, _)| (index, 0)).collect()
-    }
-
-    fn is_known(&self, key: &ClientKey, client: &Client) -> bool {
-        self.service(key.service)
-            .is_some_and(|service| affinity::is_remembered(self.now, client.last_seen, service.timeout))
-            && self.backend(client.owner).is_some()
-    }
-}
-
 impl Dataplane {
     /// Counts the remembered flows by reading the whole table: some milliseconds for every hundred thousand.
     pub fn flow_counts(&self) -> anyhow::Result<FlowCounts> {
         let mut counts = FlowCounts::default();
-        let judge = self.judge(self.now()?)?;
+        let judge = Judge::new(self, self.now()?)?;
         syscall::for_each(self.maps.flows.fd(), |key: &FlowKey, flow: &Flow| {
+            counts.entries += 1;
             if judge.is_live(key, flow) {
                 counts.count(flow);
             }
@@ -121,7 +56,7 @@ impl Dataplane {
 
     /// Calls `visit` with every remembered flow.
     pub fn for_each_flow(&self, mut visit: impl FnMut(&FlowKey, &Flow)) -> anyhow::Result<()> {
-        let judge = self.judge(self.now()?)?;
+        let judge = Judge::new(self, self.now()?)?;
         syscall::for_each(self.maps.flows.fd(), |key: &FlowKey, flow: &Flow| {
             if judge.is_live(key, flow) {
                 visit(key, flow);
@@ -132,7 +67,7 @@ impl Dataplane {
 
     /// Calls `visit` with every remembered client.
     pub fn for_each_client(&self, mut visit: impl FnMut(&ClientKey, &Client)) -> anyhow::Result<()> {
-        let judge = self.judge(self.now()?)?;
+        let judge = Judge::new(self, self.now()?)?;
         syscall::for_each(self.maps.clients.fd(), |key: &ClientKey, client: &Client| {
             if judge.is_known(key, client) {
                 visit(key, client);
@@ -144,7 +79,7 @@ impl Dataplane {
     /// Forgets flows and clients that are over, and tells the tables which slots need their marks no longer.
     pub fn sweep(&mut self) -> anyhow::Result<Swept> {
         let now = self.now()?;
-        let judge = self.judge(now)?;
+        let judge = Judge::new(self, now)?;
         let mut over = Vec::new();
         let mut live = FlowCounts::default();
         let mut disputed: HashMap<u32, HashSet<u32>> = HashMap::new();
@@ -263,15 +198,12 @@ impl Dataplane {
         })
     }
 
-    /// How many flows the kernel has forgotten to make room for others: those that were added and are neither there any
-    /// more nor have been removed. Never less than what an earlier call returned.
-    pub fn evictions(&mut self) -> anyhow::Result<u64> {
-        let mut present = 0_u64;
-        syscall::for_each(self.maps.flows.fd(), |_: &FlowKey, _: &Flow| present += 1)
-            .context("cannot read the flow table")?;
+    /// How many flows the kernel has forgotten to make room for others, given those that there are: those that were added
+    /// and are neither there any more nor have been removed. Never less than what an earlier call returned.
+    pub fn evictions(&mut self, counts: &FlowCounts) -> anyhow::Result<u64> {
         let added: u64 = self.maps.flows_added.get(&0, 0)?.iter().sum();
         let removed = self.maps.flows_removed.get(&0, 0)?;
-        self.evictions = self.evictions.max(added.saturating_sub(present + removed));
+        self.evictions = self.evictions.max(added.saturating_sub(counts.entries + removed));
         Ok(self.evictions)
     }
 
@@ -279,14 +211,5 @@ impl Dataplane {
         let removed = self.maps.flows_removed.get(&0, 0)?;
         self.maps.flows_removed.set(0, removed + flows, 0)?;
         Ok(())
-    }
-
-    fn judge(&self, now: Tick) -> anyhow::Result<Judge<'_>> {
-        Ok(Judge {
-            dataplane: self,
-            now,
-            lifetimes: TimerTick::of_kernel()?.lifetimes(),
-            pin_lengths: self.state.pins.keys().map(|key| key.bits).collect(),
-        })
     }
 }

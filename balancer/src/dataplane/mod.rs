@@ -7,6 +7,7 @@ mod counters;
 mod decap;
 mod explain;
 mod flows;
+mod judge;
 mod load;
 mod maps;
 mod name;

@@ -266,7 +266,7 @@ fn flows_beyond_the_room_for_them_are_forgotten_and_keep_to_the_table() {
         let counted = host.count(|host| first = pass(host));
         let present = host.dataplane().flow_counts().unwrap();
         assert!((1..=u64::from(ROOM)).contains(&present.total), "{present:?}");
-        let evicted = host.dataplane().evictions().unwrap();
+        let evicted = host.dataplane().evictions(&present).unwrap();
         assert_eq!(evicted, new_flows(&counted) - present.total);
         assert_eq!(pass(host), first);
     });

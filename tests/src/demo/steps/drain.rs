@@ -87,9 +87,14 @@ pub(in crate::demo) fn show(clients: &Clients<'_>, stage: &Stage<'_>, report: &m
 fn order(stage: &Stage<'_>, verb: &str, backend: &str) -> anyhow::Result<String> {
     let mut said = Vec::new();
     for service in Service::ALL {
-        let output = stage.balancer.command(&["backend", verb, &service.to_string(), backend]);
+        let output = stage
+            .balancer
+            .command(&["backend", verb, &service.to_string(), backend]);
         let complaint = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "backend {verb} {service} {backend}: {complaint}");
+        ensure!(
+            output.status.success(),
+            "backend {verb} {service} {backend}: {complaint}"
+        );
         said.push(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
     }
     Ok(said.join("\n"))

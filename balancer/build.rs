@@ -50,6 +50,8 @@ fn main() -> Result<()> {
     ] {
         println!("cargo::rerun-if-changed={dependency}");
     }
+    // The benchmarks have programs of their own among the objects.
+    println!("cargo::metadata=objects={}", env::var("OUT_DIR")?);
     let package = Package {
         name: "balancer-ebpf",
         root_dir: "../balancer-ebpf",

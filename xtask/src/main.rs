@@ -1,7 +1,8 @@
-//! What a developer runs from the root of the repository: `cargo xtask setup`, `build`, `test`, `demo`.
+//! What a developer runs from the root of the repository: `cargo xtask setup`, `build`, `test`, `demo`, `bench`.
 //!
 //! Every task starts with the part of the set-up that it needs ([`setup::ensure`]), so none has to be run by hand first.
 
+mod bench;
 mod build;
 mod demo;
 mod privilege;
@@ -10,7 +11,7 @@ mod setup;
 mod test;
 mod workspace;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -45,6 +46,13 @@ enum Task {
     Test,
     /// Show real traffic through the balancer across network namespaces, and check what is claimed of it
     Demo,
+    /// Measure the balancer beside what it is compared with
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What the benchmarks take: `cargo xtask bench --help` lists it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -53,6 +61,7 @@ fn main() -> ExitCode {
         Task::Build { release: _, debug } => build::run(!debug),
         Task::Test => test::run(),
         Task::Demo => demo::run(),
+        Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

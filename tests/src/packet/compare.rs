@@ -23,6 +23,19 @@ pub enum Action {
     Redirect,
 }
 
+impl From<u32> for Action {
+    fn from(action: u32) -> Self {
+        match action {
+            0 => Self::Aborted,
+            1 => Self::Drop,
+            2 => Self::Pass,
+            3 => Self::Transmit,
+            4 => Self::Redirect,
+            action => panic!("there is no XDP action {action}"),
+        }
+    }
+}
+
 /// What became of a frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
@@ -34,16 +47,8 @@ pub struct Outcome {
 
 impl From<dataplane::Outcome> for Outcome {
     fn from(outcome: dataplane::Outcome) -> Self {
-        let action = match outcome.action {
-            0 => Action::Aborted,
-            1 => Action::Drop,
-            2 => Action::Pass,
-            3 => Action::Transmit,
-            4 => Action::Redirect,
-            action => panic!("there is no XDP action {action}"),
-        };
         Self {
-            action,
+            action: outcome.action.into(),
             frame: outcome.packet,
         }
     }

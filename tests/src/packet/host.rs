@@ -64,23 +64,54 @@ impl Interface {
     }
 }
 
+/// How much the data plane has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Remembered flows.
+    pub flows: u32,
+    /// Services.
+    pub services: u32,
+    /// Backends.
+    pub backends: u32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            flows: 65_536,
+            services: 1_023,
+            backends: 1_023,
+        }
+    }
+}
+
 /// A host with three interfaces that forwards, and a data plane that is not attached to them: it gets the packets that it
 /// is given, in the order in which it is given them, and no others.
 pub struct Host<'a> {
     namespace: &'a Namespace,
     // Dropped in this order: what is pinned goes when nobody uses it any more.
-    dataplane: Dataplane,
+    dataplane: Option<Dataplane>,
+    config: config::Dataplane,
     _pins: PinDirectory,
 }
 
 impl Host<'_> {
     /// Plays `scenario` on a new host.
     pub fn run(scenario: impl FnOnce(&mut Host<'_>) + Send) {
-        Self::run_with_flows(65_536, scenario);
+        Self::run_with(Room::default(), scenario);
     }
 
     /// Plays `scenario` on a new host that can remember so many flows.
     pub fn run_with_flows(max_flows: u32, scenario: impl FnOnce(&mut Host<'_>) + Send) {
+        let room = Room {
+            flows: max_flows,
+            ..Room::default()
+        };
+        Self::run_with(room, scenario);
+    }
+
+    /// Plays `scenario` on a new host that has room for so much.
+    pub fn run_with(room: Room, scenario: impl FnOnce(&mut Host<'_>) + Send) {
         let namespace = namespace();
         namespace.enter(|| {
             let pins = PinDirectory::new();
@@ -88,20 +119,22 @@ impl Host<'_> {
                 interfaces: Vec::new(),
                 xdp_mode: XdpMode::Auto,
                 pin_path: pins.path().to_owned(),
-                max_flows,
-                max_services: 1_023,
+                max_flows: room.flows,
+                max_services: room.services,
                 max_clients: 1_024,
-                max_backends: 1_023,
+                max_backends: room.backends,
                 tunnel_source: config::TunnelSource::default(),
                 source_addresses: Vec::new(),
                 source_ports: (1_024, 32_767),
-                max_mappings: max_flows,
+                max_mappings: room.flows,
             };
             let mut host = Host {
                 namespace: &namespace,
-                dataplane: Dataplane::open(&config).expect("the kernel takes the data plane"),
+                dataplane: None,
+                config,
                 _pins: pins,
             };
+            host.reopen();
             scenario(&mut host);
         });
     }
@@ -112,15 +145,15 @@ impl Host<'_> {
             services: services.into_iter().collect(),
         };
         let operations =
-            diff(self.dataplane.state(), &desired, self.dataplane.limits()).expect("there is room for the services");
-        self.dataplane
+            diff(self.opened().state(), &desired, self.opened().limits()).expect("there is room for the services");
+        self.dataplane()
             .apply(operations)
             .expect("the kernel takes the operations");
     }
 
     /// Hands the host a frame that came in by an interface.
     pub fn receive(&mut self, ingress: Interface, frame: &[u8]) -> Outcome {
-        self.dataplane
+        self.opened()
             .run(frame, ingress.index)
             .expect("the kernel runs the program")
             .into()
@@ -132,7 +165,7 @@ impl Host<'_> {
         let receive = |frames: &[Vec<u8>]| {
             self.namespace.enter(|| {
                 start.wait();
-                let run = |frame: &Vec<u8>| self.dataplane.run(frame, ingress.index);
+                let run = |frame: &Vec<u8>| self.opened().run(frame, ingress.index);
                 let outcomes = frames
                     .iter()
                     .map(|frame| run(frame).expect("the kernel runs the program"));
@@ -156,33 +189,48 @@ impl Host<'_> {
 
     /// Where a packet would go.
     pub fn explain(&mut self, client: SocketAddr, service: SocketAddr, protocol: u8) -> Explanation {
-        self.dataplane
+        self.opened()
             .explain(client, service, protocol)
             .expect("the data plane answers")
     }
 
     /// Does something and tells what was counted meanwhile.
     pub fn count(&mut self, action: impl FnOnce(&mut Self)) -> Ledger {
-        let before = Ledger::read(&self.dataplane);
+        let before = Ledger::read(self.opened());
         action(self);
-        Ledger::read(&self.dataplane).since(&before)
+        Ledger::read(self.opened()).since(&before)
     }
 
     /// The data plane.
+    ///
+    /// # Panics
+    ///
+    /// Never: there is one but while [`reopen`](Self::reopen) runs.
     pub const fn dataplane(&mut self) -> &mut Dataplane {
-        &mut self.dataplane
+        self.dataplane.as_mut().expect("there is one but while it is reopened")
+    }
+
+    /// Closes the data plane, whose maps stay, and opens it again as a daemon does that starts.
+    pub fn reopen(&mut self) {
+        // One at a time: the pins have one owner.
+        self.dataplane = None;
+        self.dataplane = Some(Dataplane::open(&self.config).expect("the kernel takes the data plane"));
+    }
+
+    const fn opened(&self) -> &Dataplane {
+        self.dataplane.as_ref().expect("there is one but while it is reopened")
     }
 
     /// What the program asks to have resolved. To be called in a Tokio runtime.
     pub fn neighbor_requests(&mut self) -> NeighborRequests {
-        self.dataplane
+        self.dataplane()
             .take_neighbor_requests()
             .expect("nobody has taken the requests yet")
     }
 
     /// Index of a backend, which its service knows by this address.
     pub fn backend_index(&self, service: &str, address: SocketAddr) -> u32 {
-        let known = self.dataplane.state().index();
+        let known = self.opened().state().index();
         let identity = (
             known.services[service],
             address.ip().into(),

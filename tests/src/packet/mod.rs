@@ -18,7 +18,7 @@ pub use builder::{Packet, Transport, address};
 pub use compare::{Action, Outcome};
 pub use desired::{backend, full_nat, next_hop, service};
 pub use extension::Extension;
-pub use host::{Host, Interface};
+pub use host::{Host, Interface, Room};
 pub use inspect::{Reading, read};
 pub use ledger::{Ledger, received, replied};
 pub use mutate::Specimen;

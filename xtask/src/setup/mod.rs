@@ -45,6 +45,11 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
+/// Installs the programs that the benchmarks compare the balancer with.
+pub(crate) fn ensure_peers() -> Result<()> {
+    programs::ensure_peers()
+}
+
 /// Sets up what `purpose` needs.
 ///
 /// A part that fails does not keep the others from being tried; the error lists all that failed.

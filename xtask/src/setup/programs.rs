@@ -56,11 +56,39 @@ const PROGRAMS: [Program; 8] = [
     },
 ];
 
+/// What the balancer is compared with.
+const PEERS: [Program; 3] = [
+    Program {
+        name: "nft",
+        packages: &["nftables"],
+        needed_for: Purpose::Run,
+    },
+    Program {
+        name: "haproxy",
+        packages: &["haproxy"],
+        needed_for: Purpose::Run,
+    },
+    Program {
+        name: "nginx",
+        packages: &["nginx-light", "libnginx-mod-stream"],
+        needed_for: Purpose::Run,
+    },
+];
+
 /// Installs the programs that are missing, in one go.
 pub(super) fn ensure(purpose: Purpose) -> Result<()> {
-    let missing: Vec<&Program> = PROGRAMS
-        .iter()
-        .filter(|program| program.needed_for <= purpose && find(program.name).is_none())
+    install_missing(PROGRAMS.iter().filter(|program| program.needed_for <= purpose))
+}
+
+/// Installs what the balancer is compared with.
+pub(super) fn ensure_peers() -> Result<()> {
+    install_missing(&PEERS)
+}
+
+fn install_missing<'a>(programs: impl IntoIterator<Item = &'a Program>) -> Result<()> {
+    let missing: Vec<&Program> = programs
+        .into_iter()
+        .filter(|program| find(program.name).is_none())
         .collect();
     if missing.is_empty() {
         return Ok(());

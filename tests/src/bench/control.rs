@@ -1,0 +1,230 @@
+//! How long the daemon's own work takes, from a decision to the first packet that follows it.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use balancer::{
+    maglev::{self, Candidate, TableSize},
+    reconcile::{DesiredBackend, DesiredService},
+};
+use balancer_common::abi::protocol::TCP;
+use serde::Serialize;
+
+use super::{
+    machine::Machine,
+    output::{Output, print_table},
+    progress::Progress,
+    statistics::Summary,
+};
+use crate::packet::{self, Host, Interface, Packet, Room, Transport, backend, service};
+
+const SIZES: [u32; 2] = [65_537, 655_373];
+const NUMBERS: [u32; 3] = [10, 1_000, 10_000];
+/// Services that are there before the last one is added.
+const SERVICES: u32 = 9_999;
+/// Flows that are remembered when the daemon starts again.
+const FLOWS: u32 = 1 << 20;
+
+/// What was measured, in milliseconds.
+#[derive(Debug, Serialize)]
+struct Figure {
+    what: String,
+    milliseconds: Summary,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    benchmark: &'static str,
+    machine: Machine,
+    rounds: usize,
+    figures: Vec<Figure>,
+}
+
+/// Runs the benchmark.
+pub(super) fn run(rounds: usize, output: &Output) -> anyhow::Result<()> {
+    let progress = Progress::new("control");
+    let mut figures = Vec::new();
+    let mut note = |what: &str, durations: &[Duration]| {
+        figures.push(Figure {
+            what: what.to_owned(),
+            milliseconds: Summary::of(durations.iter().map(|duration| duration.as_secs_f64() * 1e3)),
+        });
+    };
+    for slots in SIZES {
+        for number in NUMBERS {
+            progress.show(&format!("building {slots} slots for {number} backends"));
+            note(
+                &format!("build a table: {slots} slots, {number} backends"),
+                &build(rounds, slots, number)?,
+            );
+        }
+    }
+    progress.show("publishing and failing over");
+    let (publish, failover) = failover(rounds)?;
+    note("publish a table: 65537 slots", &publish);
+    note(
+        "fail over: from the verdict to the first packet elsewhere, 1000 backends",
+        &failover,
+    );
+    progress.show("adding a service to 9,999");
+    note("add the 10,000th service", &add_service(rounds));
+    progress.show("restarting with a million flows");
+    let (open, read) = restart(rounds)?;
+    note("open the data plane again: 1,048,576 flows", &open);
+    note("read through all flows once", &read);
+    drop(progress);
+
+    let report = Report {
+        benchmark: "control",
+        machine: Machine::this(),
+        rounds,
+        figures,
+    };
+    report.show(output)
+}
+
+impl Report {
+    fn show(&self, output: &Output) -> anyhow::Result<()> {
+        let rows: Vec<Vec<String>> = self
+            .figures
+            .iter()
+            .map(|figure| {
+                let Summary { median, minimum, .. } = figure.milliseconds;
+                vec![figure.what.clone(), format!("{median:.3}"), format!("{minimum:.3}")]
+            })
+            .collect();
+        print_table(&["ms".to_owned(), "median".to_owned(), "minimum".to_owned()], &rows);
+        println!("{}", self.machine.describe());
+        output.json("control", self)
+    }
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let started = Instant::now();
+    let result = work();
+    (started.elapsed(), result)
+}
+
+fn build(rounds: usize, slots: u32, number: u32) -> anyhow::Result<Vec<Duration>> {
+    let size = TableSize::new(slots).context("the size is a prime")?;
+    let candidates: Vec<Candidate> = (1..=number)
+        .map(|number| Candidate {
+            address: address(number).into(),
+            port: 8080_u16.to_be_bytes(),
+            weight: 100,
+            value: number,
+        })
+        .collect();
+    Ok((0..rounds)
+        .map(|_| timed(|| maglev::build(&candidates, size)).0)
+        .collect())
+}
+
+/// Takes one of a thousand backends away and gives it back. How long publishing took, and how long it was until a packet
+/// of a client of that backend went elsewhere.
+fn failover(rounds: usize) -> anyhow::Result<(Vec<Duration>, Vec<Duration>)> {
+    const BACKENDS: u32 = 1_000;
+    let vip: IpAddr = Ipv4Addr::new(192, 0, 2, 10).into();
+    let web = |first| DesiredService {
+        table_size: TableSize::new(65_537).expect("65,537 is a prime"),
+        ..service("web", vip, TCP, &[80], (first..=BACKENDS).map(numbered))
+    };
+    let (mut publish, mut failover) = (Vec::new(), Vec::new());
+    let mut played = Ok(());
+    Host::run(|host| {
+        played = (|| {
+            host.serve([web(1)]);
+            let packet = (1..=u16::MAX)
+                .map(|port| {
+                    let client = SocketAddr::from((Ipv4Addr::new(198, 51, 100, 7), port));
+                    Packet::new(Transport::syn(), client, SocketAddr::new(vip, 80)).frame()
+                })
+                .find(|frame| backend_of(host, frame) == address(1))
+                .context("some client has the first backend")?;
+            for _ in 0..rounds {
+                host.dataplane().take_build_durations();
+                let (duration, ()) = timed(|| host.serve([web(2)]));
+                let built: Duration = host.dataplane().take_build_durations().iter().sum();
+                let (first_packet, elsewhere) = timed(|| backend_of(host, &packet));
+                ensure!(elsewhere != address(1), "the packet went to a backend that is gone");
+                publish.push(duration.saturating_sub(built));
+                failover.push(duration + first_packet);
+                host.serve([web(1)]);
+            }
+            Ok(())
+        })();
+    });
+    played.map(|()| (publish, failover))
+}
+
+fn backend_of(host: &mut Host<'_>, frame: &[u8]) -> IpAddr {
+    let outcome = host.receive(Interface::CLIENTS, frame);
+    packet::read(&outcome.frame).destination.ip()
+}
+
+fn add_service(rounds: usize) -> Vec<Duration> {
+    let room = Room {
+        services: SERVICES + 1,
+        backends: SERVICES + 1,
+        ..Room::default()
+    };
+    let numbered_service = |number: u32| {
+        let [_, a, b, c] = number.to_be_bytes();
+        service(
+            &format!("service-{number}"),
+            Ipv4Addr::new(100, a, b, c).into(),
+            TCP,
+            &[80],
+            [numbered(number)],
+        )
+    };
+    let mut durations = Vec::new();
+    Host::run_with(room, |host| {
+        host.serve((1..=SERVICES).map(numbered_service));
+        for _ in 0..rounds {
+            let all: Vec<DesiredService> = (1..=SERVICES + 1).map(numbered_service).collect();
+            let (duration, ()) = timed(|| host.serve(all));
+            durations.push(duration);
+            host.serve((1..=SERVICES).map(numbered_service));
+        }
+    });
+    durations
+}
+
+/// How long it takes to open a data plane that remembers a million flows, and to read through them.
+fn restart(rounds: usize) -> anyhow::Result<(Vec<Duration>, Vec<Duration>)> {
+    let vip: IpAddr = Ipv4Addr::new(192, 0, 2, 10).into();
+    let room = Room {
+        flows: FLOWS,
+        ..Room::default()
+    };
+    let (mut open, mut read) = (Vec::new(), Vec::new());
+    let mut played = Ok(());
+    Host::run_with(room, |host| {
+        played = (|| {
+            host.serve([service("web", vip, TCP, &[80], (1..=100).map(numbered))]);
+            super::packet::fill(host, SocketAddr::new(vip, 80), FLOWS)?;
+            for _ in 0..rounds.min(10) {
+                open.push(timed(|| host.reopen()).0);
+                let (duration, counts) = timed(|| host.dataplane().flow_counts());
+                let total = counts?.total;
+                ensure!(total > u64::from(FLOWS) / 2, "only {total} flows are remembered");
+                read.push(duration);
+            }
+            Ok(())
+        })();
+    });
+    played.map(|()| (open, read))
+}
+
+fn numbered(number: u32) -> DesiredBackend {
+    backend(SocketAddr::new(address(number), 8080))
+}
+
+fn address(number: u32) -> IpAddr {
+    let [_, _, high, low] = number.to_be_bytes();
+    Ipv4Addr::new(10, 2, high, low).into()
+}

@@ -1,0 +1,81 @@
+//! What the benchmarks are run on.
+
+use std::{fs, io, thread};
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+use serde::Serialize;
+
+/// The machine, as far as it says something about the figures.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Machine {
+    /// What the CPU calls itself.
+    pub(super) cpu: String,
+    /// How many CPUs there are.
+    pub(super) cpus: usize,
+    /// Version of the kernel.
+    pub(super) kernel: String,
+}
+
+impl Machine {
+    /// This machine.
+    pub(super) fn this() -> Self {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Self {
+            cpu: model.unwrap_or("unknown").trim_matches([' ', '\t', ':']).to_owned(),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
+            kernel: kernel.trim().to_owned(),
+        }
+    }
+
+    /// One line about it.
+    pub(super) fn describe(&self) -> String {
+        format!("{} × {}, Linux {}", self.cpus, self.cpu, self.kernel)
+    }
+}
+
+/// Keeps the calling thread on one CPU, so that its caches stay its own.
+pub(super) fn stay_on_one_cpu() -> anyhow::Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(rustix::thread::sched_getcpu());
+    Ok(sched_setaffinity(None, &cpus)?)
+}
+
+/// Seconds of CPU that the whole machine has used, in the kernel and outside.
+pub(super) fn cpu_seconds() -> anyhow::Result<f64> {
+    /// Parts of a second in which the kernel tells it (`USER_HZ`).
+    const TICKS: f64 = 100.0;
+    let stat = fs::read_to_string("/proc/stat")?;
+    let ticks: Vec<f64> = stat
+        .lines()
+        .next()
+        .into_iter()
+        .flat_map(str::split_whitespace)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // User, nice, system, idle, waiting, interrupts, soft interrupts.
+    let [user, nice, system, _, _, hard, soft, ..] = ticks.as_slice() else {
+        anyhow::bail!("/proc/stat does not begin with the CPUs' times");
+    };
+    Ok((user + nice + system + hard + soft) / TICKS)
+}
+
+/// Memory of the BPF maps that this process has open, in millions of bytes.
+pub(super) fn megabytes_of_maps() -> io::Result<f64> {
+    let mut bytes_of = std::collections::HashMap::new();
+    for file in fs::read_dir("/proc/self/fdinfo")? {
+        // The file by which this folder is read is gone by now.
+        let Ok(info) = fs::read_to_string(file?.path()) else {
+            continue;
+        };
+        let field = |name| {
+            info.lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok())
+        };
+        if let (Some(map), Some(bytes)) = (field("map_id:"), field("memlock:")) {
+            bytes_of.insert(map, bytes);
+        }
+    }
+    Ok(bytes_of.into_values().map(f64::from).sum::<f64>() / 1e6)
+}

@@ -1,0 +1,85 @@
+//! The benchmarks: what the balancer costs, beside what it is compared with in the same run.
+//!
+//! - `packet`: nanoseconds per packet in the kernel's program.
+//! - `control`: how long the daemon's own work takes.
+//! - `traffic`: connections through namespaces, beside what else balances them.
+//! - `scale`: packets and maps, as there is more of everything.
+//! - `machine`: what they are run on.
+//! - `progress`: what is being measured.
+//! - `statistics`, `chart`, `output`: from samples to a table, a drawing and JSON.
+
+mod chart;
+mod control;
+mod machine;
+mod output;
+mod packet;
+mod progress;
+mod scale;
+mod statistics;
+mod traffic;
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use clap::{Parser, ValueEnum};
+
+use self::output::Output;
+
+/// What the benchmarks are told.
+#[derive(Parser, Debug)]
+#[command(
+    name = "cargo xtask bench",
+    bin_name = "cargo xtask bench",
+    about = "Measure the balancer beside what it is compared with"
+)]
+pub struct Arguments {
+    /// Which one; all of them unless named
+    name: Option<Name>,
+    /// Where results are written
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+    /// How often everything is measured: more rounds, less noise
+    #[arg(long, default_value_t = 25)]
+    rounds: usize,
+    /// Measure only what has this in its name, such as `ipip`
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+/// A benchmark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Name {
+    /// Nanoseconds per packet in the kernel's program
+    Packet,
+    /// Connections through namespaces, beside nftables, `HAProxy` and nginx
+    Traffic,
+    /// How long tables, changes and restarts take
+    Control,
+    /// What packets and tables cost as services, backends and flows become more
+    Scale,
+}
+
+/// Runs the benchmarks that are asked for.
+///
+/// # Errors
+///
+/// If something cannot be measured, or results cannot be written.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "namespaces and XDP programs take root: start the benchmarks by `cargo xtask bench`"
+    );
+    let output = Output::new(&arguments.out)?;
+    let names = arguments
+        .name
+        .map_or_else(|| Name::value_variants().to_vec(), |name| vec![name]);
+    for name in names {
+        match name {
+            Name::Packet => packet::run(arguments.rounds.max(1), &arguments.only, &output)?,
+            Name::Traffic => traffic::run(arguments.rounds.clamp(1, 7), &output)?,
+            Name::Control => control::run(arguments.rounds.max(1), &output)?,
+            Name::Scale => scale::run(arguments.rounds.max(1), &output)?,
+        }
+    }
+    Ok(())
+}

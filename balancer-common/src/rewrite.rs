@@ -107,9 +107,8 @@ pub fn count_down<P: Packet + ?Sized>(packet: &mut P, headers: &Headers) -> Opti
 /// Addresses the frame to the next hop.
 #[inline(always)]
 pub fn address_frame<P: Packet + ?Sized>(packet: &mut P, next_hop: &NextHop) -> Option<()> {
-    let header = packet.view_mut::<Ethernet>(0)?;
-    header.destination = next_hop.destination;
-    header.source = next_hop.source;
+    packet.view::<Ethernet>(0)?;
+    *packet.view_mut(0)? = next_hop.addresses();
     Some(())
 }
 

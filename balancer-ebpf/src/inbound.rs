@@ -49,7 +49,8 @@ fn remember(key: &FlowKey, headers: &Headers, selection: &Selection, incarnation
             owner,
             last_seen,
             phase: Phase::first(headers.protocol, headers.tcp_flags),
-            _padding: [0; 3],
+            _padding: 0,
+            _reserved: 0,
         };
         maps::remember_flow(key, &flow);
     }
@@ -63,8 +64,9 @@ fn remember(key: &FlowKey, headers: &Headers, selection: &Selection, incarnation
     }
 }
 
+/// Counts a packet that is forwarded.
 #[inline(always)]
-fn count(headers: &Headers, service: u32, backend: u32, new_flow: bool) {
+pub(crate) fn count(headers: &Headers, service: u32, backend: u32, new_flow: bool) {
     if let Some(traffic) = maps::service_traffic(service) {
         traffic.add_packet(headers.length, new_flow);
     }

@@ -18,6 +18,7 @@
     reason = "the entry points' signature is that of the macro"
 )]
 
+mod at_once;
 mod forward;
 mod inbound;
 mod maps;
@@ -38,7 +39,7 @@ use aya_log_ebpf::debug;
 use balancer_common::{
     DropReason,
     abi::{EndpointKey, Explanation, Reason},
-    packet::{Headers, Packet as _, Unparsed, parse},
+    packet::{Headers, Packet as _, Unparsed, parse, parse_plain},
 };
 use balancer_ebpf::packet;
 
@@ -61,9 +62,40 @@ enum Verdict {
     Send { interface: u32 },
 }
 
-/// Balances the packets of the interface that it is attached to.
+/// Balances the packets of the interface that it is attached to: itself those that are like nearly all, and the others
+/// by way of [`any_packet`].
 #[xdp(frags)]
 fn balancer(context: XdpContext) -> u32 {
+    if let Some(action) = at_once(&context) {
+        return action;
+    }
+    maps::call_for_any_packet(&context);
+    // Unreachable: the loader sees to it that there is a program to call.
+    xdp_action::XDP_ABORTED
+}
+
+/// The short way. A packet for which it returns `None` is as it was.
+#[inline(always)]
+fn at_once(context: &XdpContext) -> Option<u32> {
+    let packet = &mut XdpPacket::new(context);
+    let headers = parse_plain(packet)?;
+    let decision = if let Some(service) = service::of_destination(&headers) {
+        at_once::forward(packet, &headers, service)?
+    } else if let Some(backend) = service::backend_of_source(&headers) {
+        if service::may_be_mapped(backend) {
+            return None;
+        }
+        reply::forward_at_once(packet, &headers, backend)?
+    } else {
+        Ok(Verdict::Pass)
+    };
+    Some(act(context, decision))
+}
+
+/// Balances any packet. A program of its own, which `balancer` tail-calls: calls within a program cost more than the
+/// packets that need none of them should pay, and the stack has no room for both.
+#[xdp(frags)]
+fn any_packet(context: XdpContext) -> u32 {
     let mut headers = Headers::EMPTY;
     if let Err(unparsed) = parse_into(&context, &mut headers) {
         return act(&context, refuse_for_services(unparsed));

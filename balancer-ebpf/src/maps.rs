@@ -7,9 +7,10 @@ use core::arch::asm;
 use aya_ebpf::{
     Global,
     bindings::BPF_NOEXIST,
-    btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie},
+    btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie},
     helpers::bpf_jiffies64,
     macros::btf_map,
+    programs::XdpContext,
 };
 use balancer_common::{
     DropReason,
@@ -74,6 +75,8 @@ static ROUTES: PerCpuArray<Route, { ROUTE_CACHE as usize }> = PerCpuArray::new()
 static ROUTE_EPOCH: Array<u32, 1> = Array::new();
 #[btf_map]
 static NEIGHBOR_REQUESTS: RingBuf<NeighborRequest, 4_096> = RingBuf::new();
+#[btf_map]
+static PROGRAMS: ProgramArray<1> = ProgramArray::new();
 
 // The loader sets these too. None may begin as a value that the program has a reference to somewhere, such as zero: the
 // linker takes equal constants for one, and what the loader sets would change both.
@@ -88,6 +91,13 @@ static OPENING_LIFETIME: Global<u32> = Global::new(u32::MAX);
 static HALF_CLOSED_LIFETIME: Global<u32> = Global::new(u32::MAX);
 #[unsafe(no_mangle)]
 static CLOSED_LIFETIME: Global<u32> = Global::new(u32::MAX);
+
+/// Ends this program by the one for any packet. Returns only if there is none.
+#[inline(always)]
+pub(crate) fn call_for_any_packet(context: &XdpContext) {
+    // SAFETY: nothing in this program has to be dropped.
+    unsafe { PROGRAMS.tail_call(context, 0) };
+}
 
 /// This moment.
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! The frame in the driver's memory.
 
-use core::ptr;
+use core::arch::asm;
 
 use aya_ebpf::{
     bindings::xdp_md,
@@ -19,13 +19,24 @@ const MAX_OFFSET: usize = 2_047;
 /// A frame that an XDP program was called for.
 pub struct XdpPacket<'a> {
     context: &'a XdpContext,
+    /// Address of the frame's first byte.
+    begin: usize,
+    /// Address behind the last byte of the frame's linear part.
+    end: usize,
 }
 
 impl<'a> XdpPacket<'a> {
     /// The frame of this context.
     #[inline(always)]
-    pub const fn new(context: &'a XdpContext) -> Self {
-        Self { context }
+    pub fn new(context: &'a XdpContext) -> Self {
+        let (begin, end) = bounds(context);
+        Self { context, begin, end }
+    }
+
+    /// Notes where the frame begins and ends after it was resized through its context.
+    #[inline(always)]
+    pub fn refresh(&mut self) {
+        (self.begin, self.end) = bounds(self.context);
     }
 
     /// The context, for helpers that take it.
@@ -46,41 +57,34 @@ impl<'a> XdpPacket<'a> {
         if offset > MAX_OFFSET {
             return None;
         }
-        let start = self.begin() + offset;
-        (start + length <= self.end()).then_some(start)
-    }
-
-    /// Address of the frame's first byte.
-    #[inline(always)]
-    fn begin(&self) -> usize {
-        load(&self.fields().data)
-    }
-
-    /// Address behind the last byte of the frame's linear part.
-    #[inline(always)]
-    fn end(&self) -> usize {
-        load(&self.fields().data_end)
-    }
-
-    #[inline(always)]
-    fn fields(&self) -> &xdp_md {
-        // SAFETY: the context is the one that the kernel called the program with.
-        unsafe { &*self.context.ctx }
+        let start = self.begin + offset;
+        (start + length <= self.end).then_some(start)
     }
 }
 
-/// Loads an address from the context, each time anew: where the compiler merges what it has loaded on two ways, it widens
-/// the result by an instruction that the verifier takes for arithmetic, after which it knows the address no more.
+/// Where the frame begins and ends. The context has both in 32 bits, which the verifier reads as pointers of 64. If the
+/// compiler knew that, it could keep the 32 bits and widen them later, and what comes of that is no pointer to the verifier.
 #[inline(always)]
-fn load(field: &u32) -> usize {
-    // SAFETY: the field is there to be read.
-    unsafe { ptr::from_ref(field).read_volatile() as usize }
+fn bounds(context: &XdpContext) -> (usize, usize) {
+    let (begin, end);
+    // SAFETY: reads `data` and `data_end` of a context that the kernel called the program with.
+    unsafe {
+        asm!(
+            "{begin} = *(u32 *)({context} + 0)",
+            "{end} = *(u32 *)({context} + 4)",
+            context = in(reg) context.ctx,
+            begin = out(reg) begin,
+            end = lateout(reg) end,
+            options(readonly, nostack, preserves_flags),
+        );
+    }
+    (begin, end)
 }
 
 impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn has(&self, length: usize) -> bool {
-        self.begin() + length <= self.end()
+        self.begin + length <= self.end
             // SAFETY: the context is the one that the kernel called the program with.
             || length as u64 <= unsafe { bpf_xdp_get_buff_len(self.context.ctx) }
     }
@@ -107,6 +111,8 @@ impl Resize for XdpPacket<'_> {
         // SAFETY: the context is the one that the kernel called the program with, and `self`, which is borrowed
         // exclusively, hands out no view that would outlive this.
         let answer = unsafe { bpf_xdp_adjust_head(self.context.ctx, -bytes) };
+        // Whatever came of it, the verifier takes the old bounds for void.
+        self.refresh();
         (answer == 0).then_some(())
     }
 }

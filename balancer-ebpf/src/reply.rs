@@ -4,7 +4,7 @@ pub(crate) mod full_nat;
 
 use balancer_common::{
     DropReason,
-    abi::{ANY_PORT, Backend, BackendFlags, FlowKey, Port, ReverseKey, Tracking},
+    abi::{ANY_PORT, Backend, BackendFlags, FlowKey, NextHop, Port, ReverseKey, Service, Tracking},
     affinity::Sender,
     packet::Headers,
     rewrite::{self, End},
@@ -31,8 +31,42 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, index: u32)
     if headers.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
+    send(packet, headers, service, &flow, &next_hop)
+}
+
+/// [`forward`] the short way, without calls: for replies whose way is remembered, unless they are to go the long way
+/// (`None`).
+#[inline(always)]
+pub(crate) fn forward_at_once(
+    packet: &mut XdpPacket<'_>,
+    headers: &Headers,
+    index: u32,
+) -> Option<Result<Verdict, DropReason>> {
+    let backend = maps::backend(index)?;
+    if headers.ttl <= 1 || backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
+        return None;
+    }
+    let Some(flow) = flow_of(headers, index, backend) else {
+        return Some(Ok(Verdict::Pass));
+    };
+    let service = maps::service(flow.service)?;
+    let route = route::remembered(packet, headers, service.vip)?;
+    if headers.length > route.mtu {
+        return Some(Err(DropReason::TooBig));
+    }
+    Some(send(packet, headers, service, &flow, &route.next_hop))
+}
+
+#[inline(always)]
+fn send(
+    packet: &mut XdpPacket<'_>,
+    headers: &Headers,
+    service: &Service,
+    flow: &RepliedFlow,
+    next_hop: &NextHop,
+) -> Result<Verdict, DropReason> {
     rewrite::translate(packet, headers, End::Source, service.vip, flow.service_port).ok_or(DropReason::Malformed)?;
-    rewrite::address_frame(packet, &next_hop).ok_or(DropReason::Malformed)?;
+    rewrite::address_frame(packet, next_hop).ok_or(DropReason::Malformed)?;
     count(headers, flow.service, flow.backend);
     Ok(Verdict::Send {
         interface: next_hop.interface,

@@ -24,16 +24,9 @@ const AF_INET6: u8 = 10;
 pub(crate) fn next_hop(packet: &XdpPacket<'_>, headers: &Headers, source: Address) -> Result<NextHop, DropReason> {
     let epoch = maps::route_epoch();
     let ingress = packet.ingress();
-    let index = hash::scale(hash::client(headers.destination, ANY_PORT), ROUTE_CACHE);
-    let route = maps::cached_route(index).ok_or(DropReason::Internal)?;
+    let route = maps::cached_route(place(headers)).ok_or(DropReason::Internal)?;
 
-    let known = route.destination == headers.destination
-        && route.source == source
-        && route.ingress == ingress
-        && route.protocol == headers.protocol as u32
-        && route.epoch == epoch
-        && route.next_hop.is_known();
-    if !known {
+    if !is_valid(route, headers, source, ingress, epoch) {
         let (next_hop, mtu) = look_up(packet, headers, source, ingress)?;
         *route = Route {
             destination: headers.destination,
@@ -49,6 +42,29 @@ pub(crate) fn next_hop(packet: &XdpPacket<'_>, headers: &Headers, source: Addres
         return Err(DropReason::TooBig);
     }
     Ok(route.next_hop)
+}
+
+/// The way that this CPU remembers for a packet from `source` to the destination in `headers`.
+#[inline(always)]
+pub(crate) fn remembered(packet: &XdpPacket<'_>, headers: &Headers, source: Address) -> Option<&'static Route> {
+    let route: &Route = maps::cached_route(place(headers))?;
+    is_valid(route, headers, source, packet.ingress(), maps::route_epoch()).then_some(route)
+}
+
+/// Where in the cache the way to the destination is.
+#[inline(always)]
+const fn place(headers: &Headers) -> u32 {
+    hash::scale(hash::client(headers.destination, ANY_PORT), ROUTE_CACHE)
+}
+
+#[inline(always)]
+fn is_valid(route: &Route, headers: &Headers, source: Address, ingress: u32, epoch: u32) -> bool {
+    route.destination == headers.destination
+        && route.source == source
+        && route.ingress == ingress
+        && route.protocol == headers.protocol as u32
+        && route.epoch == epoch
+        && route.next_hop.is_known()
 }
 
 /// Asks the kernel's FIB. Returns the next hop and the MTU of the way.

@@ -17,7 +17,7 @@ pub struct Address {
 }
 
 /// Bytes 8 to 11 of an IPv4-mapped address.
-const MAPPED: [u8; 4] = [0, 0, 0xff, 0xff];
+const MAPPED: u128 = u32::from_le_bytes([0, 0, 0xff, 0xff]) as u128;
 
 impl Address {
     /// The unspecified IPv6 address, which no packet that is forwarded can carry.
@@ -26,47 +26,41 @@ impl Address {
     /// An IPv4 address from its four bytes in network order.
     #[inline(always)]
     pub const fn v4(octets: [u8; 4]) -> Self {
-        let [a, b, c, d] = octets;
-        let [m0, m1, m2, m3] = MAPPED;
-        Self {
-            words: [0, u64::from_ne_bytes([m0, m1, m2, m3, a, b, c, d])],
-        }
+        Self::from_little_endian((u32::from_le_bytes(octets) as u128) << 96 | MAPPED << 64)
     }
 
     /// An IPv6 address from its 16 bytes in network order.
     #[inline(always)]
     pub const fn v6(octets: [u8; 16]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets;
-        Self {
-            words: [
-                u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-                u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
-            ],
-        }
+        Self::from_little_endian(u128::from_le_bytes(octets))
     }
 
     /// Whether this is an IPv4 address.
     #[inline(always)]
     pub const fn is_v4(self) -> bool {
         let [first, second] = self.words;
-        let [a, b, c, d, ..] = second.to_ne_bytes();
-        first == 0 && u32::from_ne_bytes([a, b, c, d]) == u32::from_ne_bytes(MAPPED)
+        first == 0 && second.to_le() as u32 == MAPPED as u32
     }
 
     /// The 16 bytes in network order.
     #[inline(always)]
     pub const fn octets(self) -> [u8; 16] {
         let [first, second] = self.words;
-        let [a, b, c, d, e, f, g, h] = first.to_ne_bytes();
-        let [i, j, k, l, m, n, o, p] = second.to_ne_bytes();
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+        ((second.to_le() as u128) << 64 | first.to_le() as u128).to_le_bytes()
     }
 
     /// The last four bytes in network order: the whole of an IPv4 address.
     #[inline(always)]
     pub const fn v4_octets(self) -> [u8; 4] {
-        let [_, _, _, _, a, b, c, d] = self.words[1].to_ne_bytes();
-        [a, b, c, d]
+        ((self.words[1].to_le() >> 32) as u32).to_le_bytes()
+    }
+
+    // Not byte by byte: the compiler for BPF does not find the words again that bytes were taken from.
+    #[inline(always)]
+    const fn from_little_endian(number: u128) -> Self {
+        Self {
+            words: [(number as u64).to_le(), ((number >> 64) as u64).to_le()],
+        }
     }
 
     /// The address with every bit cleared that is not set in `mask`.

@@ -24,6 +24,15 @@ record!(
 );
 
 impl NextHop {
+    /// Both MACs as they stand in a frame, in words of four bytes: the compiler for BPF copies arrays of bytes by a call,
+    /// a byte at a time.
+    #[inline(always)]
+    pub const fn addresses(&self) -> [[u8; 4]; 3] {
+        // SAFETY: both are as long and have no padding, as the assertions of `record` say, and any bytes are integers.
+        let [_, first, second, third] = unsafe { core::mem::transmute::<Self, [u32; 4]>(*self) };
+        [first.to_ne_bytes(), second.to_ne_bytes(), third.to_ne_bytes()]
+    }
+
     /// Whether packets can be sent there.
     #[inline(always)]
     pub const fn is_known(&self) -> bool {

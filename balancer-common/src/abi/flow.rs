@@ -48,14 +48,17 @@ pub struct Flow {
     /// How far it has come.
     pub phase: Phase,
     /// Always zero.
-    pub _padding: [u8; 3],
+    pub _padding: u8,
+    /// Always zero. Not one array of three with the above, which the compiler for BPF would fill by a call.
+    pub _reserved: u16,
 }
 record!(
     Flow {
         owner,
         last_seen,
         phase,
-        _padding
+        _padding,
+        _reserved
     },
     16
 );

@@ -33,6 +33,9 @@ wire!(Ethernet, Vlan, Ipv4Hdr, Ipv6Hdr, Ipv6Extension, Tcp, UdpHdr);
 // SAFETY: bytes have alignment 1 and take any value.
 unsafe impl<const N: usize> Wire for [u8; N] {}
 
+// SAFETY: as above.
+unsafe impl<const N: usize, const M: usize> Wire for [[u8; N]; M] {}
+
 /// An Ethernet type as it stands in a frame (IEEE 802.3, network order).
 pub type EtherType = [u8; 2];
 

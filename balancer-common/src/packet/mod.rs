@@ -7,7 +7,7 @@ pub(crate) mod samples;
 mod tags;
 
 pub use headers::{EtherType, Ethernet, Ipv6Extension, Tcp, Vlan, Wire};
-pub use parse::{Family, Headers, Ports, Unparsed, link, parse};
+pub use parse::{Family, Headers, Ports, Unparsed, link, parse, parse_plain};
 pub use tags::Tags;
 
 /// A packet whose headers can be looked at in place, with every access checked against its end.

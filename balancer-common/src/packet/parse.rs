@@ -2,6 +2,9 @@
 
 mod ipv4;
 mod ipv6;
+mod plain;
+
+pub use plain::parse_plain;
 
 use network_types::udp::UdpHdr;
 
@@ -97,12 +100,17 @@ pub fn parse<P: Packet + ?Sized>(packet: &P) -> Result<Headers, Unparsed> {
     }
 }
 
+/// What was sent to a group of hosts is not to be forwarded by each of them (RFC 1812, 5.3.4).
+#[inline(always)]
+const fn is_for_one_host(ethernet: &Ethernet) -> bool {
+    ethernet.destination[0] & 1 == 0
+}
+
 /// The type and the offset of what follows Ethernet header and VLAN tags in a frame for a single host.
 #[inline(always)]
 pub fn link<P: Packet + ?Sized>(packet: &P) -> Option<(EtherType, usize)> {
     let ethernet = packet.view::<Ethernet>(0)?;
-    // What was sent to a group of hosts is not to be forwarded by each of them (RFC 1812, 5.3.4).
-    if ethernet.destination[0] & 1 != 0 {
+    if !is_for_one_host(ethernet) {
         return None;
     }
     let mut ether_type = ethernet.ether_type;

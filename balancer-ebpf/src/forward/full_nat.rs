@@ -30,8 +30,10 @@ pub(super) fn prepare(
 
 /// Gives a packet the ends that its [`Passage`](maps::Passage) says.
 #[inline(always)]
-pub(crate) fn replace_ends(packet: &XdpPacket<'_>, headers: &Headers) -> Result<(), DropReason> {
-    outcome::result(translate_ends(packet.context(), &raw const *headers))
+pub(crate) fn replace_ends(packet: &mut XdpPacket<'_>, headers: &Headers) -> Result<(), DropReason> {
+    let outcome = outcome::result(translate_ends(packet.context(), &raw const *headers));
+    packet.refresh();
+    outcome
 }
 
 #[unsafe(no_mangle)]

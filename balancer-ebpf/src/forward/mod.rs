@@ -54,17 +54,28 @@ extern "C" fn prepare_to_forward(
     let backend = unsafe { backend.as_ref() };
     let prepared = match (headers, key, service, backend) {
         (Some(headers), Some(key), Some(service), Some(backend)) => {
-            let packet = &mut XdpPacket::new(&context);
-            match service.forwarding() {
-                Forwarding::Nat => nat::prepare(packet, headers, key, backend),
-                Forwarding::Dsr => dsr::prepare(packet, headers, backend),
-                Forwarding::Ipip => ipip::prepare(packet, headers, backend),
-                Forwarding::Gue => gue::prepare(packet, headers, backend),
-                // It has functions of its own.
-                Forwarding::FullNat => Err(DropReason::Internal),
-            }
+            prepare_here(&mut XdpPacket::new(&context), headers, key, service, backend)
         }
         _ => Err(DropReason::Internal),
     };
     outcome::number(prepared)
+}
+
+/// [`prepare`] without a call.
+#[inline(always)]
+pub(crate) fn prepare_here(
+    packet: &mut XdpPacket<'_>,
+    headers: &Headers,
+    key: &FlowKey,
+    service: &Service,
+    backend: &Backend,
+) -> Result<(), DropReason> {
+    match service.forwarding() {
+        Forwarding::Nat => nat::prepare(packet, headers, key, backend),
+        Forwarding::Dsr => dsr::prepare(packet, headers, backend),
+        Forwarding::Ipip => ipip::prepare(packet, headers, backend),
+        Forwarding::Gue => gue::prepare(packet, headers, backend),
+        // It has functions of its own.
+        Forwarding::FullNat => Err(DropReason::Internal),
+    }
 }

@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use anyhow::{Context as _, anyhow, bail, ensure};
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{MapError, MapInfo},
+    maps::{MapError, MapInfo, ProgramArray},
     programs::{ProgramError, Xdp},
 };
 
@@ -24,6 +24,10 @@ const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// The program that is attached.
 pub(super) const BALANCER: &str = "balancer";
+/// The program that it ends by for packets that are not like nearly all.
+const ANY_PACKET: &str = "any_packet";
+/// The map through which it does so.
+const PROGRAMS: &str = "PROGRAMS";
 /// The program that answers where a packet would go.
 pub(super) const EXPLAIN: &str = "explain";
 
@@ -51,10 +55,21 @@ pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
         loader.map_max_entries(name, entries);
     }
     let mut ebpf = loader.load(OBJECT).map_err(explain_load_error)?;
-    for name in [BALANCER, EXPLAIN] {
+    for name in [BALANCER, ANY_PACKET, EXPLAIN] {
         program(&mut ebpf, name)?.load().map_err(explain_program_error)?;
     }
+    provide_calls(&mut ebpf)?;
     Ok(ebpf)
+}
+
+/// Sets the program that the attached one ends by when a packet takes it that far. It is pinned with the map.
+fn provide_calls(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    let called = program(ebpf, ANY_PACKET)?.fd()?.try_clone()?;
+    let map = ebpf
+        .map_mut(PROGRAMS)
+        .context("the eBPF object has no map of programs")?;
+    ProgramArray::try_from(map)?.set(0, &called, 0)?;
+    Ok(())
 }
 
 /// Sees to it that the kernel has type information of itself.

@@ -70,7 +70,7 @@ impl Capacity {
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 29] = [
+pub(super) const PINNED: [&str; 30] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -100,6 +100,7 @@ pub(super) const PINNED: [&str; 29] = [
     "ROUTES",
     "ROUTE_EPOCH",
     "NEIGHBOR_REQUESTS",
+    "PROGRAMS",
 ];
 
 /// Handles of the maps.

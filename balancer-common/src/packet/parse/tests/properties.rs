@@ -5,7 +5,10 @@ use core::net::IpAddr;
 use etherparse::{LinkExtSlice, NetSlice, SlicedPacket, TcpSlice, TransportSlice, ether_type};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use crate::packet::{parse::*, samples::samples};
+use crate::packet::{
+    parse::*,
+    samples::{Sample, samples},
+};
 
 /// What `etherparse` finds in a frame that it takes for a TCP segment or a UDP datagram.
 fn judged(frame: &[u8]) -> Option<Headers> {
@@ -117,6 +120,9 @@ fn refusable(frame: &[u8]) -> bool {
 
 /// What the parser says of a frame is true, and it accepts exactly what it should.
 fn check(frame: &[u8]) -> Result<(), TestCaseError> {
+    if let Some(headers) = parse_plain(frame) {
+        prop_assert_eq!(parse(frame), Ok(headers));
+    }
     match (parse(frame), judged(frame)) {
         (Ok(found), judged) => {
             prop_assert_eq!(Some(found), judged);
@@ -148,6 +154,18 @@ fn byte() -> impl Strategy<Value = u8> {
         let [byte, choice] = choice.to_be_bytes();
         TELLING.get(usize::from(choice % 24)).copied().unwrap_or(byte)
     })
+}
+
+#[test]
+fn plain_packets_are_parsed_the_short_way_and_no_others() {
+    for sample in Sample::plain() {
+        assert_eq!(parse_plain(sample.frame().as_slice()), Some(sample.headers()));
+        let tagged = Sample {
+            tags: vec![ether_type::VLAN_TAGGED_FRAME],
+            ..sample
+        };
+        assert_eq!(parse_plain(tagged.frame().as_slice()), None);
+    }
 }
 
 proptest! {

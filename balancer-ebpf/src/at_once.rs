@@ -1,0 +1,117 @@
+//! The short way to a backend, for nearly all packets: no call between functions of the program, and no case that is rare.
+//!
+//! What is not decided here goes the long way, which decides alike: [`inbound`].
+
+use balancer_common::{
+    DropReason,
+    abi::{
+        AffinityKind, Backend, BackendFlags, Flow, FlowKey, Forwarding, Owner, Selection, Service, Tracking, WhenDown,
+        protocol,
+    },
+    affinity::{self, Memory, Phase, Sender, Standing, tcp},
+    hash,
+    packet::Headers,
+};
+
+use crate::{Verdict, forward, inbound, maps, packet::XdpPacket, select};
+
+/// Sends a packet for the service with index `index` to its backend, unless it is to go the long way (`None`).
+#[inline(always)]
+pub(crate) fn forward(
+    packet: &mut XdpPacket<'_>,
+    headers: &Headers,
+    index: u32,
+) -> Option<Result<Verdict, DropReason>> {
+    let service = maps::service(index)?;
+    if headers.ttl <= 1 || service.affinity() != AffinityKind::ClientIpPort || service.has_pins() {
+        return None;
+    }
+    let key = select::flow_key(index, headers);
+    let is_tracked = service.tracking() == Tracking::Full;
+    let known = if is_tracked { maps::flow(&key) } else { None };
+    let is_known = known.is_some();
+    let backend_index = match known {
+        Some(flow) => of_flow(flow, headers, service.timeout)?,
+        None => of_slot(service, &key, headers)?,
+    };
+    if backend_index == 0 {
+        return Some(Err(DropReason::NoBackend));
+    }
+    let backend = maps::backend(backend_index)?;
+    if !backend.next_hop.is_known() || !is_simple(service, backend) {
+        return None;
+    }
+    if let Err(reason) = forward::prepare_here(packet, headers, &key, service, backend) {
+        return Some(Err(reason));
+    }
+    if is_tracked && !is_known {
+        remember(&key, headers, backend_index, backend);
+    }
+    let begins = headers.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
+    inbound::count(
+        headers,
+        index,
+        backend_index,
+        if is_tracked { !is_known } else { begins },
+    );
+    Some(Ok(Verdict::Send {
+        interface: backend.next_hop.interface,
+    }))
+}
+
+/// The index of the backend that a flow is remembered to have.
+#[inline(always)]
+fn of_flow(flow: &mut Flow, headers: &Headers, timeout: u32) -> Option<u32> {
+    let now = maps::now();
+    let owner = flow.owner;
+    let backend = maps::backend(owner.backend)?;
+    let serves = affinity::standing(Memory::Flow, backend.flags, WhenDown::Reassign) == Standing::Serves;
+    let lifetime = maps::lifetimes().of(flow.phase, timeout);
+    if !serves || backend.incarnation != owner.incarnation || !affinity::is_remembered(now, flow.last_seen, lifetime) {
+        return None;
+    }
+    let phase = flow.phase.after(Sender::Client, headers.tcp_flags);
+    maps::advance(flow, phase);
+    if flow.last_seen != now {
+        flow.last_seen = now;
+    }
+    Some(owner.backend)
+}
+
+/// The index of the backend that the table names, 0 for none, if no flow can belong to another.
+#[inline(always)]
+fn of_slot(service: &Service, key: &FlowKey, headers: &Headers) -> Option<u32> {
+    if service.selection() != Selection::Maglev {
+        return None;
+    }
+    let number = hash::scale(hash::client(key.client, key.client_port), service.table_size);
+    let slot = maps::slot(key.service, service.table_class(), number)?;
+    let may_differ = slot.has_changed() && service.tracking() == Tracking::Changes && headers.protocol == protocol::TCP;
+    (!may_differ).then_some(slot.backend())
+}
+
+/// Whether forwarding in the service's way needs nothing but the packet.
+#[inline(always)]
+fn is_simple(service: &Service, backend: &Backend) -> bool {
+    match service.forwarding() {
+        Forwarding::Nat => !backend.flags.contains(BackendFlags::SHARED_ENDPOINT),
+        Forwarding::FullNat => false,
+        Forwarding::Dsr | Forwarding::Ipip | Forwarding::Gue => true,
+    }
+}
+
+/// Notes where the flow goes.
+#[inline(always)]
+fn remember(key: &FlowKey, headers: &Headers, index: u32, backend: &Backend) {
+    let flow = Flow {
+        owner: Owner {
+            backend: index,
+            incarnation: backend.incarnation,
+        },
+        last_seen: maps::now(),
+        phase: Phase::first(headers.protocol, headers.tcp_flags),
+        _padding: 0,
+        _reserved: 0,
+    };
+    maps::remember_flow(key, &flow);
+}

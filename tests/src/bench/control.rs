@@ -25,8 +25,6 @@ const SIZES: [u32; 2] = [65_537, 655_373];
 const NUMBERS: [u32; 3] = [10, 1_000, 10_000];
 /// Services that are there before the last one is added.
 const SERVICES: u32 = 9_999;
-/// Flows that are remembered when the daemon starts again.
-const FLOWS: u32 = 1 << 20;
 
 /// What was measured, in milliseconds.
 #[derive(Debug, Serialize)]
@@ -71,10 +69,6 @@ pub(super) fn run(rounds: usize, output: &Output) -> anyhow::Result<()> {
     );
     progress.show("adding a service to 9,999");
     note("add the 10,000th service", &add_service(rounds));
-    progress.show("restarting with a million flows");
-    let (open, read) = restart(rounds)?;
-    note("open the data plane again: 1,048,576 flows", &open);
-    note("read through all flows once", &read);
     drop(progress);
 
     let report = Report {
@@ -192,32 +186,6 @@ fn add_service(rounds: usize) -> Vec<Duration> {
         }
     });
     durations
-}
-
-/// How long it takes to open a data plane that remembers a million flows, and to read through them.
-fn restart(rounds: usize) -> anyhow::Result<(Vec<Duration>, Vec<Duration>)> {
-    let vip: IpAddr = Ipv4Addr::new(192, 0, 2, 10).into();
-    let room = Room {
-        flows: FLOWS,
-        ..Room::default()
-    };
-    let (mut open, mut read) = (Vec::new(), Vec::new());
-    let mut played = Ok(());
-    Host::run_with(room, |host| {
-        played = (|| {
-            host.serve([service("web", vip, TCP, &[80], (1..=100).map(numbered))]);
-            super::packet::fill(host, SocketAddr::new(vip, 80), FLOWS)?;
-            for _ in 0..rounds.min(10) {
-                open.push(timed(|| host.reopen()).0);
-                let (duration, counts) = timed(|| host.dataplane().flow_counts());
-                let total = counts?.total;
-                ensure!(total > u64::from(FLOWS) / 2, "only {total} flows are remembered");
-                read.push(duration);
-            }
-            Ok(())
-        })();
-    });
-    played.map(|()| (open, read))
 }
 
 fn numbered(number: u32) -> DesiredBackend {

@@ -10,8 +10,6 @@ mod report;
 mod sample;
 mod setting;
 
-use std::net::SocketAddr;
-
 use anyhow::{Context as _, ensure};
 
 pub(super) use self::{
@@ -23,7 +21,7 @@ use self::{
     setting::{Case, MAX_FLOWS, Setting},
 };
 use super::{machine, output::Output, progress::Progress, statistics::Summary};
-use crate::packet::{Action, Host, Interface, Transport, address};
+use crate::packet::{Host, Interface, Transport, address};
 
 /// Packets in one measurement: a millisecond or so, shorter than most of what disturbs it.
 const PACKETS: u32 = 20_000;
@@ -128,16 +126,6 @@ fn figures(harness: &mut Harness, cases: Vec<Case>, rounds: usize) -> anyhow::Re
         nanoseconds: summary(lap).above(nothing),
     };
     Ok(laps[1..].iter().map(net).collect())
-}
-
-/// Has so many flows begin with a service.
-pub(super) fn fill(host: &mut Host<'_>, service: SocketAddr, flows: u32) -> anyhow::Result<()> {
-    let mut harness = Harness::load(host.dataplane().program_id()?)?;
-    let sample = Sample::request(Transport::syn(), service)
-        .of_flows(flows)
-        .that_becomes(Action::Redirect);
-    harness.run(Subject::Balancer, &sample, Interface::CLIENTS.index, flows)?;
-    Ok(())
 }
 
 /// Gives the host its ways to clients.

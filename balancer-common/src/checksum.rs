@@ -20,6 +20,13 @@ impl Sum {
         Self(self.0 + u16::from_ne_bytes(word) as u64)
     }
 
+    /// Adds what words that lie in memory sum up to, with any carries.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add_sum(self, sum: u32) -> Self {
+        Self(self.0 + sum as u64)
+    }
+
     /// Adds the four bytes of an IPv4 address.
     #[inline(always)]
     #[must_use]

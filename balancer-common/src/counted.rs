@@ -49,7 +49,7 @@ pub(crate) use counted;
 
 #[cfg(test)]
 mod tests {
-    use crate::{DropReason, decapsulation::Fate};
+    use crate::{DropReason, Event, decapsulation::Fate};
 
     macro_rules! check {
         ($name:ident) => {
@@ -73,5 +73,6 @@ mod tests {
     fn numbers_are_indices_and_labels_are_unique_metric_values() {
         check!(DropReason);
         check!(Fate);
+        check!(Event);
     }
 }

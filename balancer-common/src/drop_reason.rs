@@ -8,7 +8,7 @@ counted! {
 
     /// A packet for a service whose headers contradict each other or its length.
     Malformed = 0, "malformed";
-    /// A fragment of a packet for a service.
+    /// A later fragment of a packet for a service, whose first fragment, which alone shows the ports, was not seen before.
     Fragment = 1, "fragment";
     /// A packet whose TTL or hop limit would reach zero here.
     TtlExpired = 2, "ttl_expired";
@@ -39,7 +39,7 @@ counted! {
     Suspended = 14, "suspended";
     /// No source address and port was free for a new flow under full NAT: it takes more source addresses.
     PortsExhausted = 15, "ports_exhausted";
-    /// A packet that cannot go from one IP version to the other: it has IPv4 options or IPv6 extension headers, or it is a
-    /// UDP datagram without a checksum, which IPv6 asks for.
+    /// A packet that cannot go from one IP version to the other: it has IPv4 options or IPv6 extension headers, it is an ICMP
+    /// error or a fragment, or a UDP datagram without a checksum, which IPv6 asks for.
     Untranslatable = 16, "untranslatable";
 }

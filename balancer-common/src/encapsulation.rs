@@ -12,7 +12,7 @@ use crate::{
     abi::{Address, NextHop, Port, protocol},
     checksum::Sum,
     hash,
-    packet::{Ethernet, Family, Headers, Packet, Tags, Wire},
+    packet::{Ethernet, Family, Headers, Packet, Piece, Tags, Wire},
     rewrite,
 };
 
@@ -309,11 +309,15 @@ impl<'a> Wrapping<'a> {
         Some(if checksum == [0; 2] { [0xff; 2] } else { checksum })
     }
 
-    /// Whether every word of the packet is under a checksum in it. Behind IPv6 extension headers, in a UDP datagram without
-    /// one and behind a UDP datagram's end they are not.
+    /// Whether every word of the packet is under a checksum in it, that of the transport with a pseudo-header. Behind IPv6
+    /// extension headers, in a UDP datagram without one and behind a UDP datagram's end they are not; a fragment has only a
+    /// part of what its packet's covers, and ICMP's has no pseudo-header.
     #[inline(always)]
     fn is_summed_up<P: Packet + ?Sized>(&self, packet: &P) -> Option<bool> {
         let headers = self.headers;
+        if !headers.has_ports() || headers.fragment.piece != Piece::Whole {
+            return Some(false);
+        }
         if self.inner == Family::V6 && headers.transport != headers.network + Ipv6Hdr::LEN as u16 {
             return Some(false);
         }
@@ -354,8 +358,7 @@ impl<'a> Wrapping<'a> {
     /// Bytes of the TCP segment or UDP datagram and of what is behind its end.
     #[inline(always)]
     fn transport_length(&self) -> [u8; 2] {
-        let length = self.headers.network as u32 + self.headers.length - self.headers.transport as u32;
-        (length as u16).to_be_bytes()
+        (self.headers.payload() as u16).to_be_bytes()
     }
 }
 

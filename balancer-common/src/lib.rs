@@ -16,13 +16,19 @@ pub mod decapsulation;
 pub mod ecn;
 pub mod encapsulation;
 pub mod hash;
+pub mod icmp;
+pub mod mss;
 pub mod packet;
 pub mod perfect_hash;
+pub mod reset;
 pub mod rewrite;
 pub mod source_port;
+pub mod token_bucket;
 pub mod translate;
 
 mod counted;
 mod drop_reason;
+mod event;
 
 pub use drop_reason::DropReason;
+pub use event::Event;

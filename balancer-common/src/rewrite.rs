@@ -9,7 +9,7 @@ use crate::abi::NextHop;
 use crate::{
     abi::{Address, Port, protocol},
     checksum::Update,
-    packet::{Ethernet, Family, Headers, Packet, Tcp},
+    packet::{Ethernet, Family, Headers, Packet, Piece, Tcp},
 };
 
 /// Which end of a packet is translated.
@@ -21,7 +21,7 @@ pub enum End {
     Destination,
 }
 
-/// Replaces address and port of one end, which stays in its family, and counts the packet's TTL or hop limit down by
+/// Replaces address and port of one end, which stays in its family, the port where the packet shows it, and counts the packet's TTL or hop limit down by
 /// one as a router does (RFC 1812, 5.3.1; RFC 8200, 3). The caller has seen to it that the TTL is above one. A checksum
 /// that was wrong stays wrong, so that the receiver refuses the packet.
 ///
@@ -63,6 +63,9 @@ pub fn translate<P: Packet + ?Sized>(
         }
     }
 
+    if headers.fragment.piece == Piece::Later {
+        return Some(());
+    }
     let pseudo_header_and_port = addresses.word(old_port, port);
     if headers.protocol == protocol::TCP {
         let header = packet.view_mut::<Tcp>(headers.transport as usize)?;
@@ -101,6 +104,48 @@ pub fn count_down<P: Packet + ?Sized>(packet: &mut P, headers: &Headers) -> Opti
             header.hop_limit = header.hop_limit.wrapping_sub(1);
         }
     }
+    Some(())
+}
+
+/// TTL or hop limit of packets that begin here (RFC 1700).
+pub(crate) const TTL: u8 = 64;
+
+/// Has the IP packet go back to its sender, with as many hops before it as a new one and `length` bytes of it, its header
+/// included.
+#[inline(always)]
+pub(crate) fn turn_round<P: Packet + ?Sized>(packet: &mut P, headers: &Headers, length: u16) -> Option<()> {
+    let length = length.to_be_bytes();
+    match headers.family {
+        Family::V4 => {
+            let header = packet.view_mut::<Ipv4Hdr>(headers.network as usize)?;
+            // The sum does not depend on which address is the source and which the destination.
+            header.check = Update::NONE
+                .word([header.ttl, header.proto], [TTL, header.proto])
+                .word(header.tot_len, length)
+                .apply(header.check);
+            header.ttl = TTL;
+            header.tot_len = length;
+            header.src_addr = headers.destination.v4_octets();
+            header.dst_addr = headers.source.v4_octets();
+        }
+        Family::V6 => {
+            let header = packet.view_mut::<Ipv6Hdr>(headers.network as usize)?;
+            header.hop_limit = TTL;
+            header.payload_len = u16::from_be_bytes(length)
+                .wrapping_sub(Ipv6Hdr::LEN as u16)
+                .to_be_bytes();
+            header.src_addr = headers.destination.octets();
+            header.dst_addr = headers.source.octets();
+        }
+    }
+    Some(())
+}
+
+/// Addresses the frame to where it came from.
+#[inline(always)]
+pub fn return_frame<P: Packet + ?Sized>(packet: &mut P) -> Option<()> {
+    let header = packet.view_mut::<Ethernet>(0)?;
+    (header.destination, header.source) = (header.source, header.destination);
     Some(())
 }
 

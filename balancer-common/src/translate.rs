@@ -9,7 +9,8 @@ use crate::{
     DropReason,
     abi::{Address, protocol},
     checksum::{Sum, Update},
-    packet::{EtherType, Ethernet, Family, Headers, Packet, Ports, Tags, Tcp},
+    icmp,
+    packet::{EtherType, Ethernet, Family, Headers, Packet, Piece, Ports, Tags, Tcp},
 };
 
 /// What the two ends of a packet are to be, both addresses of one IP version.
@@ -24,6 +25,20 @@ pub struct Ends {
 }
 
 impl Ends {
+    /// Those of an answer: sender and receiver change places.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reversed(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            ports: Ports {
+                source: self.ports.destination,
+                destination: self.ports.source,
+            },
+        }
+    }
+
     /// The IP version of the two.
     #[inline(always)]
     pub const fn family(&self) -> Family {
@@ -55,7 +70,7 @@ pub const fn length(headers: &Headers, to: Family) -> u32 {
 /// By how much an IPv6 header is longer than an IPv4 header without options.
 const DIFFERENCE: u32 = (Ipv6Hdr::LEN - Ipv4Hdr::LEN) as u32;
 
-/// Gives a packet the ends `ends`, in their IP version, and counts its TTL or hop limit down by one. The caller has seen to
+/// Gives a packet the ends `ends`, in their IP version, with the ports if it shows any, and counts its TTL or hop limit down by one. The caller has seen to
 /// it that the TTL is above one, and addresses the frame afterwards: its MACs may be lost. A checksum that was wrong stays
 /// wrong, so that the receiver refuses the packet.
 ///
@@ -71,7 +86,7 @@ pub fn translate<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &E
         (Family::V6, Family::V4) => v6_to_v4(packet, headers, ends)?,
     };
     transport
-        .and_then(|transport| replace_ports(packet, headers, ends, transport))
+        .and_then(|transport| replace_transport(packet, headers, ends, transport))
         .ok_or(DropReason::Malformed)
 }
 
@@ -106,7 +121,8 @@ fn v4_to_v6<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) 
     let Some(&old) = packet.view::<Ipv4Hdr>(network) else {
         return Ok(None);
     };
-    if headers.transport as usize != network + Ipv4Hdr::LEN || lacks_checksum(packet, headers) {
+    let bare = headers.transport as usize == network + Ipv4Hdr::LEN;
+    if !bare || !is_translatable(headers) || lacks_checksum(packet, headers) {
         return Err(DropReason::Untranslatable);
     }
     resize(packet, &tags, DIFFERENCE.cast_signed(), Ethernet::IPV6)?;
@@ -137,7 +153,7 @@ fn v6_to_v4<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) 
     let Some(&old) = packet.view::<Ipv6Hdr>(network) else {
         return Ok(None);
     };
-    if headers.transport as usize != network + Ipv6Hdr::LEN {
+    if headers.transport as usize != network + Ipv6Hdr::LEN || !is_translatable(headers) {
         return Err(DropReason::Untranslatable);
     }
     let length = length(headers, Family::V4);
@@ -194,22 +210,45 @@ const fn addresses(headers: &Headers, ends: &Ends) -> Update {
 }
 
 #[inline(always)]
-fn replace_ports<P: Packet + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends, transport: usize) -> Option<()> {
+fn replace_transport<P: Packet + ?Sized>(
+    packet: &mut P,
+    headers: &Headers,
+    ends: &Ends,
+    transport: usize,
+) -> Option<()> {
+    if headers.fragment.piece == Piece::Later {
+        return Some(());
+    }
     let update = addresses(headers, ends)
         .word(headers.ports.source, ends.ports.source)
         .word(headers.ports.destination, ends.ports.destination);
-    if headers.protocol == protocol::TCP {
-        let header = packet.view_mut::<Tcp>(transport)?;
-        header.checksum = update.apply(header.checksum);
-        header.source = ends.ports.source;
-        header.destination = ends.ports.destination;
-    } else {
-        let header = packet.view_mut::<UdpHdr>(transport)?;
-        header.check = update.apply_udp(header.check);
-        header.src = ends.ports.source;
-        header.dst = ends.ports.destination;
+    match headers.protocol {
+        protocol::TCP => {
+            let header = packet.view_mut::<Tcp>(transport)?;
+            header.checksum = update.apply(header.checksum);
+            header.source = ends.ports.source;
+            header.destination = ends.ports.destination;
+        }
+        protocol::UDP => {
+            let header = packet.view_mut::<UdpHdr>(transport)?;
+            header.check = update.apply_udp(header.check);
+            header.src = ends.ports.source;
+            header.dst = ends.ports.destination;
+        }
+        protocol::ICMPV6 => {
+            let checksum = packet.view_mut::<[u8; 2]>(transport + icmp::CHECKSUM)?;
+            *checksum = addresses(headers, ends).apply(*checksum);
+        }
+        // ICMP has no pseudo-header.
+        _ => {}
     }
     Some(())
+}
+
+/// Whether the packet can go from one IP version to the other as far as its kind is concerned: a whole TCP or UDP packet can.
+#[inline(always)]
+fn is_translatable(headers: &Headers) -> bool {
+    headers.has_ports() && headers.fragment.piece == Piece::Whole
 }
 
 /// Whether this is a UDP datagram without a checksum, which IPv4 allows and IPv6 does not (RFC 8200, 8.1).

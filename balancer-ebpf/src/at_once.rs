@@ -13,7 +13,7 @@ use balancer_common::{
     packet::Headers,
 };
 
-use crate::{Verdict, forward, inbound, maps, packet::XdpPacket, select};
+use crate::{Verdict, forward, inbound, maps, mss, packet::XdpPacket, select};
 
 /// Sends a packet for the service with index `index` to its backend, unless it is to go the long way (`None`).
 #[inline(always)]
@@ -23,7 +23,10 @@ pub(crate) fn forward(
     index: u32,
 ) -> Option<Result<Verdict, DropReason>> {
     let service = maps::service(index)?;
-    if headers.ttl <= 1 || service.affinity() != AffinityKind::ClientIpPort || service.has_pins() {
+    if headers.ttl <= 1 || mss::is_to_be_clamped(headers, service) {
+        return None;
+    }
+    if service.affinity() != AffinityKind::ClientIpPort || service.has_pins() {
         return None;
     }
     let key = select::flow_key(index, headers);
@@ -41,8 +44,11 @@ pub(crate) fn forward(
     if !backend.next_hop.is_known() || !is_simple(service, backend) {
         return None;
     }
-    if let Err(reason) = forward::prepare_here(packet, headers, &key, service, backend) {
-        return Some(Err(reason));
+    match forward::prepare_here(packet, headers, &key, service, backend) {
+        Ok(()) => {}
+        // Its sender is to be told.
+        Err(DropReason::TooBig) => return None,
+        Err(reason) => return Some(Err(reason)),
     }
     if is_tracked && !is_known {
         remember(&key, headers, backend_index, backend);

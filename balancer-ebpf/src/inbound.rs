@@ -8,7 +8,7 @@ use balancer_common::{
 };
 
 use crate::{
-    Verdict, forward, maps,
+    Verdict, forward, maps, mss,
     packet::XdpPacket,
     select::{self, Purpose, Selection},
 };
@@ -27,6 +27,7 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
     if !backend.next_hop.is_known() {
         return Err(DropReason::NoNextHop);
     }
+    mss::clamp(packet, headers, record)?;
     forward::prepare(packet, headers, &key, record, selection.index, backend)?;
 
     remember(&key, headers, &selection, backend.incarnation);

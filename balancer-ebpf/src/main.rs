@@ -20,13 +20,17 @@
 
 mod at_once;
 mod forward;
+mod fragment;
+mod icmp;
 mod inbound;
 mod maps;
+mod mss;
 mod outcome;
 mod reply;
 mod route;
 mod select;
 mod service;
+mod size;
 mod source;
 
 use aya_ebpf::{
@@ -38,8 +42,8 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use balancer_common::{
     DropReason,
-    abi::{EndpointKey, Explanation, Reason},
-    packet::{Headers, Packet as _, Unparsed, parse, parse_plain},
+    abi::{Address, EndpointKey, Explanation, Reason},
+    packet::{Headers, Packet as _, Piece, Unparsed, parse_network, parse_plain, parse_transport},
 };
 use balancer_ebpf::packet;
 
@@ -58,6 +62,8 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 enum Verdict {
     /// It is not the balancer's: the kernel gets it as it came.
     Pass,
+    /// It has become the answer to its sender, and leaves by the interface that it came in by.
+    Return,
     /// It leaves by the interface with this index.
     Send { interface: u32 },
 }
@@ -100,7 +106,12 @@ fn any_packet(context: XdpContext) -> u32 {
     if let Err(unparsed) = parse_into(&context, &mut headers) {
         return act(&context, refuse_for_services(unparsed));
     }
-    if let Some(service) = service::of_destination(&headers) {
+    if headers.fragment.piece != Piece::Whole && !fragment::complete(&mut headers) {
+        return act(&context, fragment::refuse(&headers));
+    }
+    if !headers.has_ports() {
+        icmp::icmp_message(context.ctx, &raw const headers)
+    } else if let Some(service) = service::of_destination(&headers) {
         to_backend(context.ctx, &raw const headers, service)
     } else if let Some(backend) = service::backend_of_source(&headers) {
         if service::may_be_mapped(backend) {
@@ -123,7 +134,6 @@ fn parse_into(context: &XdpContext, headers: &mut Headers) -> Result<(), Unparse
     match parse_packet(context.ctx, &raw mut *headers) {
         PARSED => Ok(()),
         MALFORMED => Err(Unparsed::Malformed(headers.destination)),
-        FRAGMENT => Err(Unparsed::Fragment(headers.destination)),
         _ => Err(Unparsed::Foreign),
     }
 }
@@ -131,7 +141,6 @@ fn parse_into(context: &XdpContext, headers: &mut Headers) -> Result<(), Unparse
 const PARSED: u32 = 0;
 const FOREIGN: u32 = 1;
 const MALFORMED: u32 = 2;
-const FRAGMENT: u32 = 3;
 
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -141,17 +150,20 @@ extern "C" fn parse_packet(context: *mut xdp_md, headers: *mut Headers) -> u32 {
     let Some(headers) = (unsafe { headers.as_mut() }) else {
         return FOREIGN;
     };
-    let (code, destination) = match parse(&XdpPacket::new(&context)) {
-        Ok(parsed) => {
-            *headers = parsed;
-            return PARSED;
+    let packet = XdpPacket::new(&context);
+    let parsed = parse_network(&packet).and_then(|parsed| {
+        *headers = parsed;
+        maps::anew(headers);
+        parse_transport(&packet, headers)
+    });
+    match parsed {
+        Ok(()) => PARSED,
+        Err(Unparsed::Malformed(destination)) => {
+            headers.destination = destination;
+            MALFORMED
         }
-        Err(Unparsed::Malformed(destination)) => (MALFORMED, destination),
-        Err(Unparsed::Fragment(destination)) => (FRAGMENT, destination),
-        Err(Unparsed::Foreign) => return FOREIGN,
-    };
-    headers.destination = destination;
-    code
+        Err(Unparsed::Foreign) => FOREIGN,
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -162,10 +174,9 @@ extern "C" fn to_backend(context: *mut xdp_md, headers: *const Headers, service:
     let Some(headers) = (unsafe { headers.as_ref() }) else {
         return xdp_action::XDP_ABORTED;
     };
-    act(
-        &context,
-        inbound::forward(&mut XdpPacket::new(&context), headers, service),
-    )
+    let mut packet = XdpPacket::new(&context);
+    let decision = inbound::forward(&mut packet, headers, service);
+    answer_or_act(&context, headers, &headers.destination, decision)
 }
 
 #[unsafe(no_mangle)]
@@ -176,10 +187,11 @@ extern "C" fn to_client(context: *mut xdp_md, headers: *const Headers, backend: 
     let Some(headers) = (unsafe { headers.as_ref() }) else {
         return xdp_action::XDP_ABORTED;
     };
-    act(
-        &context,
-        reply::forward(&mut XdpPacket::new(&context), headers, backend),
-    )
+    let decision = reply::forward(&mut XdpPacket::new(&context), headers, backend);
+    match reply::vip_of(backend) {
+        Some(vip) => answer_or_act(&context, headers, vip, decision),
+        None => act(&context, decision),
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -191,8 +203,23 @@ extern "C" fn to_client_of_mapping(context: *mut xdp_md, headers: *const Headers
         return xdp_action::XDP_ABORTED;
     };
     match reply::full_nat::forward(&mut XdpPacket::new(&context), headers) {
-        Some(decision) => act(&context, decision),
+        Some(decision) => answer_or_act(&context, headers, &headers.destination, decision),
         None => to_client(context.ctx, &raw const *headers, backend),
+    }
+}
+
+/// [`act`], after the sender of a packet that is dropped was told of it, by `reporter`, if it is to be told.
+#[inline(always)]
+fn answer_or_act(
+    context: &XdpContext,
+    headers: &Headers,
+    reporter: &Address,
+    decision: Result<Verdict, DropReason>,
+) -> u32 {
+    let action = act(context, decision);
+    match decision {
+        Err(reason) if icmp::tell_sender(&XdpPacket::new(context), headers, reporter, reason) => xdp_action::XDP_TX,
+        _ => action,
     }
 }
 
@@ -201,6 +228,7 @@ extern "C" fn to_client_of_mapping(context: *mut xdp_md, headers: *const Headers
 fn act(context: &XdpContext, decision: Result<Verdict, DropReason>) -> u32 {
     match decision {
         Ok(Verdict::Pass) => xdp_action::XDP_PASS,
+        Ok(Verdict::Return) => xdp_action::XDP_TX,
         Ok(Verdict::Send { interface }) if interface == context.ingress_ifindex() as u32 => xdp_action::XDP_TX,
         // SAFETY: the helper only notes the interface for the driver to use after the program.
         Ok(Verdict::Send { interface }) => unsafe { bpf_redirect(interface, 0) as u32 },
@@ -216,14 +244,11 @@ fn act(context: &XdpContext, decision: Result<Verdict, DropReason>) -> u32 {
 /// A packet without ports is the kernel's business, unless it is a broken one for a VIP.
 #[inline(always)]
 fn refuse_for_services(unparsed: Unparsed) -> Result<Verdict, DropReason> {
-    let (destination, reason) = match unparsed {
-        Unparsed::Foreign => return Ok(Verdict::Pass),
-        Unparsed::Fragment(destination) => (destination, DropReason::Fragment),
-        Unparsed::Malformed(destination) => (destination, DropReason::Malformed),
-    };
-    match maps::endpoint(&EndpointKey::vip(destination)) {
-        Some(_) => Err(reason),
-        None => Ok(Verdict::Pass),
+    match unparsed {
+        Unparsed::Malformed(destination) if maps::endpoint(&EndpointKey::vip(destination)).is_some() => {
+            Err(DropReason::Malformed)
+        }
+        _ => Ok(Verdict::Pass),
     }
 }
 
@@ -265,7 +290,7 @@ fn explanation(context: &XdpContext) -> Explanation {
     explanation.slot = select::slot_of(service, &key);
     explanation.reason = Reason::NoBackend as u32;
     let mut selection = Selection::NONE;
-    if select::select(index, &headers, Purpose::Explain, &mut selection).is_ok() {
+    if select::select(index, &headers, Purpose::Ask, &mut selection).is_ok() {
         explanation.backend = selection.index;
         explanation.reason = selection.reason as u32;
     }

@@ -4,7 +4,7 @@ use core::arch::asm;
 
 use aya_ebpf::{
     bindings::xdp_md,
-    helpers::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len},
+    helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
     programs::XdpContext,
 };
 use balancer_common::{
@@ -49,6 +49,17 @@ impl<'a> XdpPacket<'a> {
     #[inline(always)]
     pub fn ingress(&self) -> u32 {
         self.context.ingress_ifindex() as u32
+    }
+
+    /// Leaves nothing of the frame but its first `length` bytes.
+    #[inline(always)]
+    pub fn cut(&mut self, length: u32) -> Option<()> {
+        // SAFETY: the context is the one that the kernel called the program with.
+        let present = unsafe { bpf_xdp_get_buff_len(self.context.ctx) } as u32;
+        let excess = present.checked_sub(length)?;
+        // SAFETY: as above; `self`, which is borrowed exclusively, hands out no view that would outlive this.
+        let answer = unsafe { bpf_xdp_adjust_tail(self.context.ctx, -excess.cast_signed()) };
+        (answer == 0).then_some(())
     }
 
     /// Address of the first of `length` bytes at `offset`, if the linear part of the frame holds them.

@@ -4,20 +4,20 @@ pub(crate) mod full_nat;
 
 use balancer_common::{
     DropReason,
-    abi::{ANY_PORT, Backend, BackendFlags, FlowKey, NextHop, Port, ReverseKey, Service, Tracking},
+    abi::{ANY_PORT, Address, Backend, BackendFlags, FlowKey, NextHop, Port, ReverseKey, Service, Tracking},
     affinity::Sender,
     packet::Headers,
     rewrite::{self, End},
 };
 
-use crate::{Verdict, maps, packet::XdpPacket, route};
+use crate::{Verdict, maps, mss, packet::XdpPacket, route, select::Purpose};
 
 /// Sends a packet from the backend with index `index` to the client, if it belongs to a flow that came through here. One
 /// that does not, the answer to a health probe for example, is passed on as it is.
 #[inline(always)]
 pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, index: u32) -> Result<Verdict, DropReason> {
     let backend = maps::backend(index).ok_or(DropReason::Internal)?;
-    let Some(flow) = flow_of(headers, index, backend) else {
+    let Some(flow) = flow_of(headers, index, backend, Purpose::Forward) else {
         return Ok(Verdict::Pass);
     };
     let service = maps::service(flow.service).ok_or(DropReason::Internal)?;
@@ -31,6 +31,7 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, index: u32)
     if headers.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
+    mss::clamp(packet, headers, service)?;
     send(packet, headers, service, &flow, &next_hop)
 }
 
@@ -46,13 +47,13 @@ pub(crate) fn forward_at_once(
     if headers.ttl <= 1 || backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
         return None;
     }
-    let Some(flow) = flow_of(headers, index, backend) else {
+    let Some(flow) = flow_of(headers, index, backend, Purpose::Forward) else {
         return Some(Ok(Verdict::Pass));
     };
     let service = maps::service(flow.service)?;
     let route = route::remembered(packet, headers, service.vip)?;
-    if headers.length > route.mtu {
-        return Some(Err(DropReason::TooBig));
+    if headers.length > route.mtu || mss::is_to_be_clamped(headers, service) {
+        return None;
     }
     Some(send(packet, headers, service, &flow, &route.next_hop))
 }
@@ -73,17 +74,24 @@ fn send(
     })
 }
 
+/// The VIP that a backend's replies come from, or one of those that share the backend's endpoint.
+#[inline(always)]
+pub(crate) fn vip_of(backend: u32) -> Option<&'static Address> {
+    Some(&maps::service(maps::backend(backend)?.service)?.vip)
+}
+
 /// The flow that a reply belongs to.
-struct RepliedFlow {
-    service: u32,
-    service_port: Port,
+pub(crate) struct RepliedFlow {
+    pub(crate) service: u32,
+    pub(crate) service_port: Port,
     backend: u32,
     /// Whether it is known to be one, and not just to come from a backend's endpoint.
     remembered: bool,
 }
 
+/// The flow that a reply with these headers, from the backend with index `index`, belongs to, if it went through here.
 #[inline(always)]
-fn flow_of(headers: &Headers, index: u32, backend: &Backend) -> Option<RepliedFlow> {
+pub(crate) fn flow_of(headers: &Headers, index: u32, backend: &Backend, purpose: Purpose) -> Option<RepliedFlow> {
     // A flow from before its backend's endpoint came to be shared has no record of its way back: it belongs to the
     // backend that had the endpoint first, and that is the one in the endpoint table.
     let shared = if backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
@@ -118,8 +126,10 @@ fn flow_of(headers: &Headers, index: u32, backend: &Backend) -> Option<RepliedFl
     if !own {
         return None;
     }
-    let phase = flow.phase.after(Sender::Backend, headers.tcp_flags);
-    maps::advance(flow, phase);
+    if purpose == Purpose::Forward {
+        let phase = flow.phase.after(Sender::Backend, headers.tcp_flags);
+        maps::advance(flow, phase);
+    }
     Some(RepliedFlow {
         service,
         service_port,

@@ -14,7 +14,7 @@ use balancer_common::{
     packet::{Family, Headers},
 };
 
-use crate::{maps, packet::XdpPacket};
+use crate::{maps, packet::XdpPacket, size};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -38,9 +38,7 @@ pub(crate) fn next_hop(packet: &XdpPacket<'_>, headers: &Headers, source: Addres
             protocol: headers.protocol as u32,
         };
     }
-    if headers.length > route.mtu {
-        return Err(DropReason::TooBig);
-    }
+    size::check(headers, headers.length, route.mtu)?;
     Ok(route.next_hop)
 }
 

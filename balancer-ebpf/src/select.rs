@@ -40,8 +40,8 @@ pub(crate) struct Selection {
 pub(crate) enum Purpose {
     /// For a packet that is forwarded.
     Forward,
-    /// For an explanation.
-    Explain,
+    /// To know, for an explanation or for a message about the flow.
+    Ask,
 }
 
 /// What the flow of a packet to `service` is remembered by.
@@ -103,7 +103,7 @@ pub(crate) fn select(
     let refusal = select_backend(
         service,
         &raw const *headers,
-        purpose == Purpose::Explain,
+        purpose == Purpose::Ask,
         &raw mut *selection,
     );
     match refusal.checked_sub(1) {
@@ -116,7 +116,7 @@ pub(crate) fn select(
 /// for a packet whose backend is selected, else the reason for the drop, counted from one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn select_backend(index: u32, headers: *const Headers, explain: bool, selection: *mut Selection) -> u32 {
+extern "C" fn select_backend(index: u32, headers: *const Headers, ask: bool, selection: *mut Selection) -> u32 {
     // SAFETY: the caller passes references, and the verifier knows the size of what they point to.
     let (Some(headers), Some(selection)) = (unsafe { headers.as_ref() }, unsafe { selection.as_mut() }) else {
         return DropReason::Internal as u32 + 1;
@@ -124,7 +124,7 @@ extern "C" fn select_backend(index: u32, headers: *const Headers, explain: bool,
     let Some(service) = maps::service(index) else {
         return DropReason::Internal as u32 + 1;
     };
-    let purpose = if explain { Purpose::Explain } else { Purpose::Forward };
+    let purpose = if ask { Purpose::Ask } else { Purpose::Forward };
     match choose(service, &flow_key(index, headers), headers, purpose, selection) {
         Ok(()) => 0,
         Err(reason) => reason as u32 + 1,
@@ -204,7 +204,7 @@ fn of_client(
         if let Some(client) = maps::client(&identity.client)
             && affinity::is_remembered(now, client.last_seen, service.timeout)
         {
-            let index = standing_of(client.owner, Memory::Client, service)?;
+            let index = standing_of(client.owner, Memory::Client, service, purpose)?;
             if index != 0 {
                 if purpose == Purpose::Forward && client.last_seen != now {
                     client.last_seen = now;
@@ -261,7 +261,7 @@ fn of_flow(
     if !affinity::is_remembered(now, flow.last_seen, lifetime) {
         return Ok(None);
     }
-    let index = standing_of(flow.owner, Memory::Flow, service)?;
+    let index = standing_of(flow.owner, Memory::Flow, service, purpose)?;
     if index != 0 && purpose == Purpose::Forward {
         let phase = flow.phase.after(Sender::Client, headers.tcp_flags);
         maps::advance(flow, phase);
@@ -292,7 +292,7 @@ fn keep_client(service: &Service, identity: &Identity, now: Tick) {
 
 /// The index of a remembered backend that serves, or 0 if another is to be chosen.
 #[inline(always)]
-fn standing_of(owner: Owner, memory: Memory, service: &Service) -> Result<u32, DropReason> {
+fn standing_of(owner: Owner, memory: Memory, service: &Service, purpose: Purpose) -> Result<u32, DropReason> {
     let Some(backend) = maps::backend(owner.backend) else {
         return Ok(0);
     };
@@ -305,7 +305,9 @@ fn standing_of(owner: Owner, memory: Memory, service: &Service) -> Result<u32, D
         Standing::Reject => Err(DropReason::Rejected),
         Standing::Drop => Err(DropReason::BackendDown),
         Standing::Wake => {
-            maps::request_wake(owner);
+            if purpose == Purpose::Forward {
+                maps::request_wake(owner);
+            }
             Err(DropReason::Suspended)
         }
     }

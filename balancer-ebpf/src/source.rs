@@ -8,31 +8,21 @@
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use balancer_common::{
     DropReason,
-    abi::{
-        ANY_PORT, Address, Backend, FlowKey, Mapping, MappingKey, Side, Source, SourcePool, begins_connection, protocol,
-    },
-    packet::{Headers, Packet as _, Ports, Tcp},
+    abi::{ANY_PORT, Address, Backend, FlowKey, Mapping, MappingKey, Side, Source, SourcePool, begins_connection},
+    packet::{Headers, Ports},
     source_port::{self, TRIES},
-    translate::Ends,
 };
 
 use crate::{
     maps::{self, Passage},
     outcome,
-    packet::XdpPacket,
 };
 
 /// Finds or makes the mapping of a flow to `backend`, which has the index `index`. The [`Passage`] then says what the
 /// packet's ends are to be.
 #[inline(always)]
-pub(crate) fn acquire(
-    packet: &XdpPacket<'_>,
-    headers: &Headers,
-    flow: &FlowKey,
-    index: u32,
-    backend: &Backend,
-) -> Result<(), DropReason> {
-    let control_bits = control_bits(packet, headers) as u32;
+pub(crate) fn acquire(headers: &Headers, flow: &FlowKey, index: u32, backend: &Backend) -> Result<(), DropReason> {
+    let control_bits = u32::from(headers.tcp_flags);
     match recall_source(&raw const *headers, &raw const *flow, index, control_bits) {
         NOT_KNOWN => {
             let family = SourcePool::family(backend.address);
@@ -53,9 +43,15 @@ extern "C" fn recall_source(headers: *const Headers, flow: *const FlowKey, backe
     // SAFETY: as above.
     let flow = unsafe { flow.as_ref() };
     let held = match (headers, flow, maps::passage()) {
-        (Some(headers), Some(flow), Some(passage)) => {
-            begin(headers, flow, backend, passage, control_bits as u8).map(|()| recall(flow, passage, control_bits))
-        }
+        (Some(headers), Some(flow), Some(passage)) => begin(
+            headers.ports,
+            headers.protocol,
+            flow,
+            backend,
+            passage,
+            control_bits as u8,
+        )
+        .map(|()| recall(flow, passage, control_bits)),
         _ => Err(DropReason::Internal),
     };
     match held {
@@ -65,10 +61,30 @@ extern "C" fn recall_source(headers: *const Headers, flow: *const FlowKey, backe
     }
 }
 
+/// Whether the flow in the [`Passage`] has a mapping to the backend that is selected there. The passage then says what the ends
+/// of the answer there would be. Nothing is noted.
+#[inline(always)]
+pub(crate) fn is_mapped(passage: &mut Passage) -> bool {
+    let Some(source) = maps::source(&passage.flow) else {
+        return false;
+    };
+    let (ports, protocol) = (passage.answer.ports, passage.answer.protocol);
+    let (flow, index) = (passage.flow, passage.selection.index);
+    if begin(ports, protocol, &flow, index, passage, 0).is_err() {
+        return false;
+    }
+    passage.key.source = source.address;
+    passage.key.source_port = source.port;
+    passage.take_ends_of_key();
+    maps::mapping(&passage.key)
+        .is_some_and(|mapping| mapping.is_same_flow(&passage.own) && mapping.is_held(passage.own.seen))
+}
+
 /// Notes what is known of the flow and its mapping without looking.
 #[inline(always)]
 fn begin(
-    headers: &Headers,
+    ports: Ports,
+    protocol: u8,
     flow: &FlowKey,
     index: u32,
     passage: &mut Passage,
@@ -80,10 +96,10 @@ fn begin(
         backend: backend.address,
         source_port: ANY_PORT,
         backend_port: match backend.port {
-            ANY_PORT => headers.ports.destination,
+            ANY_PORT => ports.destination,
             port => port,
         },
-        protocol: headers.protocol as u32,
+        protocol: protocol as u32,
     };
     passage.own = Mapping {
         client: flow.client,
@@ -171,15 +187,7 @@ extern "C" fn hold_mapping(passage: *mut Passage, service: u32, control_bits: u3
     if !hold(passage, service, control_bits as u8) {
         return 0;
     }
-    let key = &passage.key;
-    passage.ends = Ends {
-        source: key.source,
-        destination: key.backend,
-        ports: Ports {
-            source: key.source_port,
-            destination: key.backend_port,
-        },
-    };
+    passage.take_ends_of_key();
     HELD
 }
 
@@ -244,15 +252,4 @@ pub(crate) fn now() -> u32 {
     const NANOSECONDS: u64 = 1_000_000_000;
     // SAFETY: the helper takes nothing.
     (unsafe { bpf_ktime_get_coarse_ns() } / NANOSECONDS) as u32
-}
-
-/// The packet's TCP control bits; none for UDP.
-#[inline(always)]
-pub(crate) fn control_bits(packet: &XdpPacket<'_>, headers: &Headers) -> u8 {
-    if headers.protocol != protocol::TCP {
-        return 0;
-    }
-    packet
-        .view::<Tcp>(headers.transport as usize)
-        .map_or(0, |header| header.flags)
 }

@@ -13,6 +13,7 @@ mod counters;
 mod endpoint;
 mod explanation;
 mod flow;
+mod fragment;
 mod load;
 mod mapping;
 mod pin;
@@ -29,6 +30,7 @@ pub use counters::Traffic;
 pub use endpoint::{Endpoint, EndpointKey, Role};
 pub use explanation::{Explanation, Reason};
 pub use flow::{Client, ClientKey, Flow, FlowKey, Owner, ReverseFlow, ReverseKey};
+pub use fragment::{FirstFragment, FragmentKey};
 pub use load::Load;
 pub use mapping::{MAX_SOURCES, Mapping, MappingKey, Side, Source, SourceAddresses, SourcePool, begins_connection};
 pub use pin::{Pin, PinPrefix};
@@ -40,7 +42,7 @@ pub use tick::Tick;
 pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];
@@ -53,6 +55,8 @@ pub type Mac = [u8; 6];
 
 /// IP protocol numbers (IANA) that the balancer tells apart.
 pub mod protocol {
+    /// Internet Control Message Protocol.
+    pub const ICMP: u8 = 1;
     /// An IPv4 packet inside another packet (RFC 2003).
     pub const IPV4: u8 = 4;
     /// Transmission Control Protocol.
@@ -61,6 +65,10 @@ pub mod protocol {
     pub const UDP: u8 = 17;
     /// An IPv6 packet inside another packet (RFC 2473).
     pub const IPV6: u8 = 41;
+    /// Fragment header of IPv6. Here also what stands for the transport of a fragment that does not show it.
+    pub const FRAGMENT: u8 = 44;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
 }
 
 /// Declares that a record may cross the map boundary, after the compiler has checked its size and that its fields fill

@@ -85,6 +85,8 @@ pub struct Service {
     pub table_size: u32,
     /// How long an idle flow or client keeps its backend, in units of [`Tick`](super::Tick).
     pub timeout: u32,
+    /// The largest MSS that a TCP connection may be begun with, in bytes; [`u16::MAX`] leaves them all.
+    pub mss: u16,
     table_class: u8,
     affinity: u8,
     forwarding: u8,
@@ -92,7 +94,7 @@ pub struct Service {
     when_down: u8,
     has_pins: u8,
     selection: u8,
-    _reserved: [u8; 17],
+    _reserved: [u8; 15],
 }
 record!(
     Service {
@@ -100,6 +102,7 @@ record!(
         client_mask,
         table_size,
         timeout,
+        mss,
         table_class,
         affinity,
         forwarding,
@@ -137,6 +140,8 @@ pub struct ServiceParts {
     pub has_pins: bool,
     /// How a backend is chosen for what is not remembered.
     pub selection: Selection,
+    /// The largest MSS that a TCP connection may be begun with, in bytes; [`u16::MAX`] leaves them all.
+    pub mss: u16,
 }
 
 impl From<ServiceParts> for Service {
@@ -153,7 +158,8 @@ impl From<ServiceParts> for Service {
             when_down: parts.when_down as u8,
             has_pins: u8::from(parts.has_pins),
             selection: parts.selection as u8,
-            _reserved: [0; 17],
+            mss: parts.mss,
+            _reserved: [0; 15],
         }
     }
 }
@@ -172,7 +178,8 @@ impl Service {
         when_down: 0,
         has_pins: 0,
         selection: 0,
-        _reserved: [0; 17],
+        mss: u16::MAX,
+        _reserved: [0; 15],
     };
 
     /// Which of the table maps holds the service's table.
@@ -254,6 +261,7 @@ mod tests {
         when_down: WhenDown::Reassign,
         has_pins: false,
         selection: Selection::Maglev,
+        mss: 1_400,
     };
 
     fn parts_of(service: &Service) -> ServiceParts {
@@ -269,6 +277,7 @@ mod tests {
             when_down: service.when_down(),
             has_pins: service.has_pins(),
             selection: service.selection(),
+            mss: service.mss,
         }
     }
 

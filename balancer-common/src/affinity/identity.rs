@@ -92,6 +92,7 @@ mod tests {
             when_down: WhenDown::Reassign,
             has_pins: true,
             selection: Selection::Maglev,
+            mss: u16::MAX,
         }
         .into()
     }

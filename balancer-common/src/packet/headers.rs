@@ -9,6 +9,7 @@ use network_types::{
     udp::UdpHdr,
 };
 
+use super::Ports;
 use crate::abi::{Mac, Port};
 
 /// A header that can be viewed anywhere in a packet.
@@ -28,7 +29,7 @@ macro_rules! wire {
     };
 }
 
-wire!(Ethernet, Vlan, Ipv4Hdr, Ipv6Hdr, Ipv6Extension, Tcp, UdpHdr);
+wire!(Ethernet, Vlan, Ipv4Hdr, Ipv6Hdr, Ipv6Extension, Ports, Tcp, UdpHdr);
 
 // SAFETY: bytes have alignment 1 and take any value.
 unsafe impl<const N: usize> Wire for [u8; N] {}

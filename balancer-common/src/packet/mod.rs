@@ -7,7 +7,10 @@ pub(crate) mod samples;
 mod tags;
 
 pub use headers::{EtherType, Ethernet, Ipv6Extension, Tcp, Vlan, Wire};
-pub use parse::{Family, Headers, Ports, Unparsed, link, parse, parse_plain};
+pub use parse::{
+    Family, Fragment, Headers, Piece, Ports, Unparsed, link, parse, parse_network, parse_plain, parse_quoted,
+    parse_quoted_network, parse_quoted_ports, parse_transport,
+};
 pub use tags::Tags;
 
 /// A packet whose headers can be looked at in place, with every access checked against its end.

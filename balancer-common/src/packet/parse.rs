@@ -3,13 +3,19 @@
 mod ipv4;
 mod ipv6;
 mod plain;
+mod quoted;
 
 pub use plain::parse_plain;
 
 use network_types::udp::UdpHdr;
 
 use super::{EtherType, Ethernet, Packet, Tcp, Vlan, tags::MAX_VLAN_TAGS};
-use crate::abi::{Address, Port, protocol};
+use crate::{
+    abi::{ANY_PORT, Address, Port, protocol},
+    icmp,
+};
+
+pub use quoted::{parse_quoted, parse_quoted_network, parse_quoted_ports};
 
 /// IP version.
 #[repr(u8)]
@@ -31,7 +37,49 @@ pub struct Ports {
     pub destination: Port,
 }
 
-/// What the data plane needs to know of a TCP or UDP packet.
+impl Ports {
+    /// Those of a packet that shows none.
+    pub const NONE: Self = Self {
+        source: ANY_PORT,
+        destination: ANY_PORT,
+    };
+}
+
+/// What of its packet a fragment is (RFC 791, 3.2; RFC 8200, 4.5).
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Piece {
+    /// All of it: it is no fragment.
+    Whole = 0,
+    /// The first piece, the only one with a transport header.
+    First = 1,
+    /// A later one.
+    Later = 2,
+}
+
+/// Which packet a fragment is a piece of.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fragment {
+    /// What the sender tells its packets apart by: 16 bits in IPv4, 32 in IPv6.
+    pub identification: u32,
+    /// The number that identifications are given out for: in IPv4 the protocol's, in IPv6, which has one count for all,
+    /// [`protocol::FRAGMENT`].
+    pub protocol: u8,
+    /// Which piece.
+    pub piece: Piece,
+}
+
+impl Fragment {
+    /// That of a packet that is none.
+    pub const NONE: Self = Self {
+        identification: 0,
+        protocol: 0,
+        piece: Piece::Whole,
+    };
+}
+
+/// What the data plane needs to know of a packet.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Headers {
@@ -43,17 +91,20 @@ pub struct Headers {
     pub ports: Ports,
     /// Bytes of the IP packet, its header included.
     pub length: u32,
+    /// Which packet it is a piece of.
+    pub fragment: Fragment,
     /// Offset of the IP header.
     pub network: u16,
-    /// Offset of the TCP or UDP header.
+    /// Offset of what the IP packet carries: the TCP, UDP or ICMP header, or the data of a later fragment.
     pub transport: u16,
     /// IP version.
     pub family: Family,
-    /// [`protocol::TCP`] or [`protocol::UDP`].
+    /// What stands at `transport`: [`protocol::TCP`] or [`protocol::UDP`], which have ports, [`protocol::ICMP`] or
+    /// [`protocol::ICMPV6`], or, for a later fragment as it was parsed, [`protocol::FRAGMENT`].
     pub protocol: u8,
     /// Time to live or hop limit.
     pub ttl: u8,
-    /// The [flags](crate::affinity::tcp) of the TCP header; 0 for UDP.
+    /// The [flags](crate::affinity::tcp) of the TCP header; 0 for all else.
     pub tcp_flags: u8,
 }
 
@@ -62,11 +113,9 @@ impl Headers {
     pub const EMPTY: Self = Self {
         source: Address::UNSPECIFIED,
         destination: Address::UNSPECIFIED,
-        ports: Ports {
-            source: [0; 2],
-            destination: [0; 2],
-        },
+        ports: Ports::NONE,
         length: 0,
+        fragment: Fragment::NONE,
         network: 0,
         transport: 0,
         family: Family::V4,
@@ -74,30 +123,82 @@ impl Headers {
         ttl: 0,
         tcp_flags: 0,
     };
+
+    /// Whether the ports are known.
+    #[inline(always)]
+    pub const fn has_ports(&self) -> bool {
+        is_transport(self.protocol)
+    }
+
+    /// Bytes of what the IP packet carries.
+    #[inline(always)]
+    pub(crate) const fn payload(&self) -> usize {
+        let headers = self.transport.wrapping_sub(self.network) as usize;
+        (self.length as usize).wrapping_sub(headers)
+    }
+
+    /// Those of an answer: sender and receiver change places.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reversed(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            ports: Ports {
+                source: self.ports.destination,
+                destination: self.ports.source,
+            },
+            ..*self
+        }
+    }
 }
 
 /// Why a packet has no [`Headers`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unparsed {
-    /// Not the balancer's business: neither TCP nor UDP over IP, sent to a link-layer group, from an address that no
-    /// router forwards for, on a source route to somewhere else, or cut off before its destination could be known.
+    /// Not the balancer's business: neither TCP, UDP nor ICMP over IP, a fragment of ICMP, sent to a link-layer group, from an
+    /// address that no router forwards for, on a source route to somewhere else, or cut off before its destination could
+    /// be known.
     Foreign,
-    /// A fragment to this address: only the first of a datagram carries ports.
-    Fragment(Address),
     /// A packet to this address whose headers contradict each other or its length, or that has more extension headers than
     /// are looked through.
     Malformed(Address),
 }
 
-/// Parses Ethernet, up to two VLAN tags, IPv4 with options or IPv6 with extension headers, and TCP or UDP.
+/// Parses Ethernet, up to two VLAN tags, IPv4 with options or IPv6 with extension headers, and the ports of TCP or UDP.
 #[inline(always)]
 pub fn parse<P: Packet + ?Sized>(packet: &P) -> Result<Headers, Unparsed> {
+    let mut headers = parse_network(packet)?;
+    parse_transport(packet, &mut headers)?;
+    Ok(headers)
+}
+
+/// The first part of [`parse`]: all but what stands in the transport header.
+#[inline(always)]
+pub fn parse_network<P: Packet + ?Sized>(packet: &P) -> Result<Headers, Unparsed> {
     let (ether_type, network) = link(packet).ok_or(Unparsed::Foreign)?;
     match ether_type {
         Ethernet::IPV4 => ipv4::parse(packet, network),
         Ethernet::IPV6 => ipv6::parse(packet, network),
         _ => Err(Unparsed::Foreign),
     }
+}
+
+/// The second part of [`parse`].
+#[inline(always)]
+pub fn parse_transport<P: Packet + ?Sized>(packet: &P, headers: &mut Headers) -> Result<(), Unparsed> {
+    if headers.protocol == protocol::FRAGMENT {
+        return Ok(());
+    }
+    if is_icmp(headers.family, headers.protocol) && matches!(headers.fragment.piece, Piece::Whole) {
+        let begin = packet.view::<[u8; icmp::HEADER_LEN]>(headers.transport as usize);
+        if begin.is_none() || headers.payload() < icmp::HEADER_LEN {
+            return Err(Unparsed::Malformed(headers.destination));
+        }
+        return Ok(());
+    }
+    (headers.ports, headers.tcp_flags) = ports(packet, headers)?;
+    Ok(())
 }
 
 /// What was sent to a group of hosts is not to be forwarded by each of them (RFC 1812, 5.3.4).
@@ -125,22 +226,12 @@ pub fn link<P: Packet + ?Sized>(packet: &P) -> Option<(EtherType, usize)> {
     Some((ether_type, offset))
 }
 
-/// Whether packets of this protocol have ports that a service can be found by.
+/// The ports in the transport header, which has to be in the packet as a whole.
 #[inline(always)]
-const fn is_transport(protocol: u8) -> bool {
-    matches!(protocol, protocol::TCP | protocol::UDP)
-}
-
-/// The ports and TCP flags at `transport`, behind which `payload` bytes of the IP packet remain, the transport header included.
-#[inline(always)]
-fn ports<P: Packet + ?Sized>(
-    packet: &P,
-    protocol: u8,
-    transport: usize,
-    payload: usize,
-    malformed: Unparsed,
-) -> Result<(Ports, u8), Unparsed> {
-    match protocol {
+fn ports<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Result<(Ports, u8), Unparsed> {
+    let malformed = Unparsed::Malformed(headers.destination);
+    let (transport, payload) = (headers.transport as usize, headers.payload());
+    match headers.protocol {
         protocol::TCP => {
             let header = packet.view::<Tcp>(transport).ok_or(malformed)?;
             let header_len = (header.data_offset >> 4) as usize * 4;
@@ -156,7 +247,12 @@ fn ports<P: Packet + ?Sized>(
         protocol::UDP => {
             let header = packet.view::<UdpHdr>(transport).ok_or(malformed)?;
             let length = u16::from_be_bytes(header.len) as usize;
-            if length < UdpHdr::LEN || length > payload {
+            // The rest of the datagram may be in other fragments.
+            let here = match headers.fragment.piece {
+                Piece::Whole => length,
+                Piece::First | Piece::Later => UdpHdr::LEN,
+            };
+            if length < UdpHdr::LEN || here > payload {
                 return Err(malformed);
             }
             let ports = Ports {
@@ -166,6 +262,21 @@ fn ports<P: Packet + ?Sized>(
             Ok((ports, 0))
         }
         _ => Err(Unparsed::Foreign),
+    }
+}
+
+/// Whether packets of this protocol have ports that a service can be found by.
+#[inline(always)]
+const fn is_transport(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::UDP)
+}
+
+/// Whether this is the protocol of control messages in the IP version.
+#[inline(always)]
+const fn is_icmp(family: Family, protocol: u8) -> bool {
+    match family {
+        Family::V4 => protocol == protocol::ICMP,
+        Family::V6 => protocol == protocol::ICMPV6,
     }
 }
 

@@ -3,9 +3,9 @@
 use core::net::{IpAddr, SocketAddr};
 
 use etherparse::{
-    EtherType, Ethernet2Header, IpAuthHeader, IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, Ipv6FragmentHeader,
-    Ipv6Header, Ipv6RawExtHeader, NetSlice, SingleVlanHeader, SlicedPacket, TcpHeader, TransportSlice, UdpHeader,
-    VlanId, ether_type, ip_number,
+    EtherType, Ethernet2Header, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpAuthHeader, IpFragOffset,
+    IpNumber, Ipv4Header, Ipv4Options, Ipv6FragmentHeader, Ipv6Header, Ipv6RawExtHeader, NetSlice, SingleVlanHeader,
+    SlicedPacket, TcpHeader, TransportSlice, UdpHeader, VlanId, ether_type, ip_number,
 };
 use proptest::{
     collection::vec,
@@ -13,7 +13,7 @@ use proptest::{
     prop_oneof,
 };
 
-use super::{Family, Headers, Ports};
+use super::{Family, Fragment, Headers, Ports};
 use crate::affinity::tcp;
 
 /// An IPv6 extension header.
@@ -92,6 +92,7 @@ pub(crate) struct Sample {
     pub(crate) tcp_options: Vec<u8>,
     /// Whether a UDP datagram carries a checksum.
     pub(crate) checksummed: bool,
+    /// What TCP or UDP carries, or an ICMP message without its checksum.
     pub(crate) payload: Vec<u8>,
 }
 
@@ -124,6 +125,19 @@ impl Sample {
             Self::new(Family::V6, ip_number::TCP),
             Self::new(Family::V6, ip_number::UDP),
         ]
+    }
+
+    /// A message of this type and code, with the last four bytes of its header and what follows, between two documentation
+    /// addresses.
+    pub(crate) fn message(family: Family, kind: [u8; 2], rest: [u8; 4], content: &[u8]) -> Self {
+        let protocol = match family {
+            Family::V4 => ip_number::ICMP,
+            Family::V6 => ip_number::IPV6_ICMP,
+        };
+        Self {
+            payload: [&kind, rest.as_slice(), content].concat(),
+            ..Self::new(family, protocol)
+        }
     }
 
     /// A plain packet behind these extension headers.
@@ -169,14 +183,19 @@ impl Sample {
 
     /// What the parser has to make of the frame.
     pub(crate) fn headers(&self) -> Headers {
-        Headers {
-            source: self.source.ip().into(),
-            destination: self.destination.ip().into(),
-            ports: Ports {
+        let ports = match self.protocol {
+            ip_number::ICMP | ip_number::IPV6_ICMP => Ports::NONE,
+            _ => Ports {
                 source: self.source.port().to_be_bytes(),
                 destination: self.destination.port().to_be_bytes(),
             },
+        };
+        Headers {
+            source: self.source.ip().into(),
+            destination: self.destination.ip().into(),
+            ports,
             length: u32::try_from(self.frame().len() - self.network()).unwrap(),
+            fragment: Fragment::NONE,
             network: u16::try_from(self.network()).unwrap(),
             transport: u16::try_from(self.transport()).unwrap(),
             family: self.family(),
@@ -218,6 +237,18 @@ impl Sample {
                     UdpHeader::with_ipv4_checksum(from, to, &self.addressed(source, destination), &self.payload);
                 self.udp(header.unwrap())
             }
+            ip_number::ICMP => {
+                let &[type_u8, code_u8, a, b, c, d, ref content @ ..] = self.payload.as_slice() else {
+                    panic!("a message has a header");
+                };
+                let bytes5to8 = [a, b, c, d];
+                let kind = Icmpv4Type::Unknown {
+                    type_u8,
+                    code_u8,
+                    bytes5to8,
+                };
+                [&Icmpv4Header::with_checksum(kind, content).to_bytes(), content].concat()
+            }
             _ => self.tcp(|header| {
                 header
                     .calc_checksum_ipv4_raw(source, destination, &self.payload)
@@ -248,6 +279,19 @@ impl Sample {
             ip_number::UDP => {
                 let (from, to) = (self.source.port(), self.destination.port());
                 self.udp(UdpHeader::with_ipv6_checksum(from, to, &header, &self.payload).unwrap())
+            }
+            ip_number::IPV6_ICMP => {
+                let &[type_u8, code_u8, a, b, c, d, ref content @ ..] = self.payload.as_slice() else {
+                    panic!("a message has a header");
+                };
+                let bytes5to8 = [a, b, c, d];
+                let kind = Icmpv6Type::Unknown {
+                    type_u8,
+                    code_u8,
+                    bytes5to8,
+                };
+                let header = Icmpv6Header::with_checksum(kind, source, destination, content).unwrap();
+                [&header.to_bytes(), content].concat()
             }
             _ => self.tcp(|tcp| tcp.calc_checksum_ipv6_raw(source, destination, &self.payload).unwrap()),
         };
@@ -298,6 +342,10 @@ pub(crate) fn checksums_are_right(frame: &[u8]) -> bool {
                         header.checksum == 0
                             || header.checksum == header.calc_checksum_ipv4(&ip, udp.payload()).unwrap()
                     }
+                    TransportSlice::Icmpv4(icmp) => {
+                        let header = icmp.header();
+                        header.checksum == header.icmp_type.calc_checksum(icmp.payload())
+                    }
                     other => panic!("{other:?}"),
                 }
         }
@@ -311,6 +359,7 @@ pub(crate) fn checksums_are_right(frame: &[u8]) -> bool {
                     let header = udp.to_header();
                     header.checksum == 0 || header.checksum == header.calc_checksum_ipv6(&ip, udp.payload()).unwrap()
                 }
+                TransportSlice::Icmpv6(icmp) => icmp.is_checksum_valid(ip.source, ip.destination),
                 other => panic!("{other:?}"),
             }
         }

@@ -10,10 +10,11 @@ use balancer_common::{
     rewrite::{address_frame, count_down},
 };
 
-use crate::packet::XdpPacket;
+use crate::{packet::XdpPacket, size};
 
 #[inline(always)]
 pub(super) fn prepare(packet: &mut XdpPacket<'_>, headers: &Headers, backend: &Backend) -> Result<(), DropReason> {
+    size::check(headers, headers.length, u32::from(backend.mtu))?;
     count_down(packet, headers).ok_or(DropReason::Malformed)?;
     address_frame(packet, &backend.next_hop).ok_or(DropReason::Malformed)
 }

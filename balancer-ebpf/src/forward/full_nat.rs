@@ -8,7 +8,7 @@ use balancer_common::{
     rewrite, translate,
 };
 
-use crate::{maps, outcome, packet::XdpPacket, source};
+use crate::{maps, outcome, packet::XdpPacket, size, source};
 
 #[inline(always)]
 pub(super) fn prepare(
@@ -18,12 +18,10 @@ pub(super) fn prepare(
     index: u32,
     backend: &Backend,
 ) -> Result<(), DropReason> {
-    source::acquire(packet, headers, key, index, backend)?;
+    source::acquire(headers, key, index, backend)?;
     let ends = &maps::passage().ok_or(DropReason::Internal)?.ends;
     let length = translate::length(headers, ends.family());
-    if length > headers.length && length > backend.mtu as u32 {
-        return Err(DropReason::TooBig);
-    }
+    size::check(headers, length, u32::from(backend.mtu))?;
     replace_ends(packet, headers)?;
     rewrite::address_frame(packet, &backend.next_hop).ok_or(DropReason::Malformed)
 }

@@ -30,6 +30,18 @@ pub(crate) fn prepare(
     if service.forwarding() == Forwarding::FullNat {
         return full_nat::prepare(packet, headers, key, index, backend);
     }
+    prepare_alone(packet, headers, key, service, backend)
+}
+
+/// [`prepare`] in a way that takes no mapping, which is any but full NAT.
+#[inline(always)]
+pub(crate) fn prepare_alone(
+    packet: &XdpPacket<'_>,
+    headers: &Headers,
+    key: &FlowKey,
+    service: &Service,
+    backend: &Backend,
+) -> Result<(), DropReason> {
     outcome::result(prepare_to_forward(packet.context(), headers, key, service, backend))
 }
 

@@ -7,7 +7,7 @@ use balancer_common::{
     rewrite::{self, End},
 };
 
-use crate::{maps, packet::XdpPacket};
+use crate::{maps, packet::XdpPacket, size};
 
 #[inline(always)]
 pub(super) fn prepare(
@@ -16,6 +16,7 @@ pub(super) fn prepare(
     key: &FlowKey,
     backend: &Backend,
 ) -> Result<(), DropReason> {
+    size::check(headers, headers.length, u32::from(backend.mtu))?;
     let port = match backend.port {
         ANY_PORT => headers.ports.destination,
         port => port,

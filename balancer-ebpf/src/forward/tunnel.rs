@@ -9,7 +9,7 @@ use balancer_common::{
     translate::Resize as _,
 };
 
-use crate::packet::XdpPacket;
+use crate::{packet::XdpPacket, size};
 
 #[inline(always)]
 pub(super) fn prepare(
@@ -23,18 +23,9 @@ pub(super) fn prepare(
         destination: backend.address,
     };
     let overhead = encapsulation.overhead(ends.family());
-    check_size(headers.length + overhead, backend)?;
+    size::check(headers, headers.length + overhead, u32::from(backend.mtu))?;
     // The host is a router to the packet inside (RFC 2003, 3.1; RFC 2473, 3.1).
     rewrite::count_down(packet, headers).ok_or(DropReason::Malformed)?;
     packet.grow_front(overhead as i32).ok_or(DropReason::NoHeadroom)?;
     encapsulation::wrap(packet, headers, encapsulation, ends, &backend.next_hop).ok_or(DropReason::Malformed)
-}
-
-/// Refuses an IP packet that with the headers of the tunnel would be `length` bytes long if that is more than fits.
-#[inline(always)]
-fn check_size(length: u32, backend: &Backend) -> Result<(), DropReason> {
-    if length > backend.mtu as u32 {
-        return Err(DropReason::TooBig);
-    }
-    Ok(())
 }

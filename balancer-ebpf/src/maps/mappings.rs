@@ -7,8 +7,11 @@ use aya_ebpf::{
 };
 use balancer_common::{
     abi::{FlowKey, Mapping, MappingKey, NextHop, Source, SourcePool},
+    packet::{Headers, Ports},
     translate::Ends,
 };
+
+use crate::select::Selection;
 
 #[btf_map]
 static SOURCES: LruHashMap<FlowKey, Source, 262_144> = LruHashMap::new();
@@ -24,7 +27,7 @@ static SOURCE_POOLS: HashMap<u32, SourcePool, 4_096, { BPF_F_NO_PREALLOC as usiz
 #[btf_map]
 static PASSAGE: PerCpuArray<Passage, 1> = PerCpuArray::new();
 
-/// What is known of the packet that this CPU translates. The stack has no room for it.
+/// What is known of the packet that this CPU translates, if it is not a common one. The stack has no room for it.
 #[repr(C)]
 pub(crate) struct Passage {
     /// The ends between balancer and backend.
@@ -35,12 +38,34 @@ pub(crate) struct Passage {
     pub(crate) source: Source,
     /// What the packet's ends are to be.
     pub(crate) ends: Ends,
+    /// The headers of an answer to the packet that an ICMP error quotes.
+    pub(crate) answer: Headers,
+    /// The flow of that answer, if it is one to a service.
+    pub(crate) flow: FlowKey,
+    /// Which backend that answer would go to.
+    pub(crate) selection: Selection,
     /// Where a reply leaves the host.
     pub(crate) next_hop: NextHop,
     /// The service that a reply is of.
     pub(crate) service: u32,
     /// The backend that a reply is from.
     pub(crate) backend: u32,
+}
+
+impl Passage {
+    /// Has the packet's ends be those between balancer and backend, for the way to the backend.
+    #[inline(always)]
+    pub(crate) const fn take_ends_of_key(&mut self) {
+        let key = &self.key;
+        self.ends = Ends {
+            source: key.source,
+            destination: key.backend,
+            ports: Ports {
+                source: key.source_port,
+                destination: key.backend_port,
+            },
+        };
+    }
 }
 
 /// This CPU's passage, which holds what the last packet left there.

@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use balancer_common::{
     DropReason,
-    abi::MappingKey,
+    abi::{Mapping, MappingKey},
     packet::{Headers, Ports},
     rewrite,
     translate::{self, Ends},
@@ -14,7 +14,7 @@ use crate::{
     Verdict,
     forward::full_nat::replace_ends,
     maps::{self, Passage},
-    outcome,
+    mss, outcome,
     packet::XdpPacket,
     route, source,
 };
@@ -31,6 +31,12 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers) -> Option<R
 
 #[inline(always)]
 fn send(packet: &mut XdpPacket<'_>, headers: &Headers) -> Result<Verdict, DropReason> {
+    let passage = maps::passage().ok_or(DropReason::Internal)?;
+    mss::clamp(
+        packet,
+        headers,
+        maps::service(passage.service).ok_or(DropReason::Internal)?,
+    )?;
     replace_ends(packet, headers)?;
     let passage = maps::passage().ok_or(DropReason::Internal)?;
     rewrite::address_frame(packet, &passage.next_hop).ok_or(DropReason::Malformed)?;
@@ -61,6 +67,22 @@ extern "C" fn find_mapping(context: *mut xdp_md, headers: *const Headers) -> u32
 /// Says in the [`Passage`] what becomes of the packet.
 #[inline(always)]
 fn find(packet: &XdpPacket<'_>, headers: &Headers, passage: &mut Passage) -> Option<Result<(), DropReason>> {
+    let now = source::now();
+    let mapping = mapping_of(headers, passage, now)?;
+    source::answer(mapping, now, headers.tcp_flags);
+    Some(route(packet, headers, passage))
+}
+
+/// Whether the answer in the [`Passage`] would be a reply that belongs to a flow. The passage then says what its ends would be.
+#[inline(always)]
+pub(crate) fn mapping_of_answer(passage: &mut Passage) -> bool {
+    let answer = passage.answer;
+    mapping_of(&answer, passage, source::now()).is_some()
+}
+
+/// The mapping of the flow that a reply with these headers belongs to. The [`Passage`] then says what its ends are to be.
+#[inline(always)]
+fn mapping_of(headers: &Headers, passage: &mut Passage, now: u32) -> Option<&'static mut Mapping> {
     passage.key = MappingKey {
         source: headers.destination,
         backend: headers.source,
@@ -69,7 +91,6 @@ fn find(packet: &XdpPacket<'_>, headers: &Headers, passage: &mut Passage) -> Opt
         protocol: headers.protocol as u32,
     };
     let mapping = maps::mapping(&passage.key)?;
-    let now = source::now();
     let backend = maps::backend(mapping.backend)?;
     // The index may have passed to another backend, or to none.
     let known = backend.incarnation == mapping.incarnation && backend.address == headers.source;
@@ -86,8 +107,7 @@ fn find(packet: &XdpPacket<'_>, headers: &Headers, passage: &mut Passage) -> Opt
             destination: mapping.client_port,
         },
     };
-    source::answer(mapping, now, source::control_bits(packet, headers));
-    Some(route(packet, headers, passage))
+    Some(mapping)
 }
 
 #[inline(always)]
@@ -105,6 +125,13 @@ fn route(packet: &XdpPacket<'_>, headers: &Headers, passage: &mut Passage) -> Re
         family,
         ..*headers
     };
-    passage.next_hop = route::next_hop(packet, &outgoing, ends.source)?;
+    match route::next_hop(packet, &outgoing, ends.source) {
+        Ok(next_hop) => passage.next_hop = next_hop,
+        Err(reason) => {
+            // The limit is that of the other IP version.
+            maps::note_limit(maps::limit().wrapping_add(headers.length).wrapping_sub(outgoing.length));
+            return Err(reason);
+        }
+    }
     Ok(())
 }

@@ -89,6 +89,7 @@ fn write_service(out: &mut Writer, service: &Service) {
         protocol,
         forwarding,
         source_addresses,
+        mss,
         affinity,
         affinity_prefix,
         affinity_timeout,
@@ -113,6 +114,9 @@ fn write_service(out: &mut Writer, service: &Service) {
     out.key("protocol", protocol);
     out.key("forwarding", forwarding);
     out.key("source_addresses", source_addresses);
+    if let Some(mss) = mss {
+        out.key("mss", mss);
+    }
     out.key("affinity", affinity);
     out.key("affinity_prefix", affinity_prefix);
     out.key("affinity_timeout", duration(*affinity_timeout));

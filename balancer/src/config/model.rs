@@ -230,6 +230,8 @@ pub struct Service {
     pub forwarding: Forwarding,
     /// Addresses that [`Forwarding::FullNat`] sends from, distinct; none means those of the data plane.
     pub source_addresses: Vec<IpAddr>,
+    /// The most that either end of a TCP connection may ask to get in one segment, in bytes; `None` leaves it to them.
+    pub mss: Option<u16>,
     /// What decides where a client goes.
     pub affinity: Affinity,
     /// How much of a client's address counts.

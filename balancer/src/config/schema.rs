@@ -110,6 +110,7 @@ pub(super) const SERVICE: Shape = Shape {
         "protocol",
         "forwarding",
         "source_addresses",
+        "mss",
         "affinity",
         "affinity_prefix",
         "affinity_timeout",

@@ -16,6 +16,12 @@ use super::{
 };
 use crate::maglev::TableSize;
 
+/// What every IPv4 link carries whole, 68 bytes (RFC 791, 3.2), without headers of the least length.
+const SMALLEST_MSS: u16 = 28;
+
+/// What the largest IPv4 packet carries behind headers of the least length.
+const LARGEST_MSS: u16 = 65_495;
+
 const WHOLE_ADDRESS: AffinityPrefix = AffinityPrefix { v4: 32, v6: 128 };
 
 /// What no two services of a file may share.
@@ -55,6 +61,7 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
     if let (Ok(forwarding), Ok(addresses)) = (forwarding, &source_addresses) {
         check_source_addresses(&table, forwarding, addresses);
     }
+    let mss = mss(&table, protocol);
     let affinity = table.or("affinity", Affinity::ClientIpPort, |value| value.one_of());
     let affinity_prefix = table
         .section("affinity_prefix", &schema::AFFINITY_PREFIX)
@@ -81,11 +88,7 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
         vip: address.ok(),
         ports: ports.as_deref().ok(),
         forwarding: forwarding.ok(),
-        sources: match source_addresses.as_deref() {
-            Ok([]) => default_sources,
-            Ok(own) => Some(own),
-            Err(_) => None,
-        },
+        sources: own_or(source_addresses.as_deref().ok(), default_sources),
     };
     let backends = table.or("backend", Vec::new(), |value| backend::backends(value, setting));
     let pins = table.or("pin", Vec::new(), |value| {
@@ -111,6 +114,7 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
         protocol: protocol?,
         forwarding: forwarding?,
         source_addresses: source_addresses?,
+        mss: mss?,
         affinity: affinity?,
         affinity_prefix: affinity_prefix?,
         affinity_timeout: affinity_timeout?,
@@ -206,6 +210,20 @@ fn maglev_size(value: Value<'_>) -> Read<TableSize> {
     }
     let (below, above) = (values::maglev_size_to(size), values::maglev_size_from(size));
     Err(value.refuse(format!("maglev_size = {size} is not a prime; use {below} or {above}")))
+}
+
+fn mss(table: &Table<'_>, protocol: Read<Protocol>) -> Read<Option<u16>> {
+    let mss = table.optional("mss", |value| value.integer(SMALLEST_MSS..=LARGEST_MSS));
+    if let (Ok(Some(_)), Ok(Protocol::Udp)) = (mss, protocol) {
+        let message = "mss is a matter of TCP, and the service is one of UDP; remove it";
+        table.refuse_at("mss", message);
+    }
+    mss
+}
+
+/// The service's own source addresses if it has any; `None` where they could not be read.
+fn own_or<'a>(own: Option<&'a [IpAddr]>, default: Option<&'a [IpAddr]>) -> Option<&'a [IpAddr]> {
+    own.and_then(|own| if own.is_empty() { default } else { Some(own) })
 }
 
 /// Below a hundred slots per backend, shares differ by more than about one percent (Maglev, NSDI 2016, section 3.4).

@@ -61,6 +61,7 @@ pub(super) fn desired_service(
         pins: service.pins.iter().map(desired_pin).collect(),
         forwarding: forwarding_kind(service.forwarding),
         sources: sources(&config.dataplane, service),
+        mss: service.mss.unwrap_or(u16::MAX),
         table_size: service.maglev_size,
         backends: desired_backends(config, service, knowledge),
     }

@@ -1,6 +1,6 @@
 //! What the data plane shows of itself.
 
-use balancer_common::{DropReason, abi::Traffic};
+use balancer_common::{DropReason, Event, abi::Traffic};
 
 use super::{Controller, desired};
 use crate::{
@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub backends: Vec<BackendView>,
     /// Dropped packets by reason.
     pub drops: Vec<(DropReason, u64)>,
+    /// How often each event has happened.
+    pub events: Vec<(Event, u64)>,
     /// Flows that were forgotten to make room for others.
     pub evictions: u64,
 }
@@ -34,6 +36,7 @@ impl Controller {
             services: self.services()?,
             backends: self.backends(None, &flows)?,
             drops: self.dataplane.drops()?,
+            events: self.dataplane.events()?,
             evictions: self.dataplane.evictions(&flows)?,
         })
     }

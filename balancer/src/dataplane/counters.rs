@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use balancer_common::{DropReason, abi::Traffic};
+use balancer_common::{DropReason, Event, abi::Traffic};
 
 use super::{Dataplane, Division};
 
@@ -26,6 +26,17 @@ impl Dataplane {
             .map(|&reason| {
                 let counters = self.maps.drops.get(&(reason as u32), 0)?;
                 Ok((reason, counters.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// How often each event has happened.
+    pub fn events(&self) -> anyhow::Result<Vec<(Event, u64)>> {
+        Event::ALL
+            .iter()
+            .map(|&event| {
+                let counters = self.maps.events.get(&(event as u32), 0)?;
+                Ok((event, counters.iter().sum()))
             })
             .collect()
     }

@@ -70,7 +70,7 @@ impl Capacity {
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 30] = [
+pub(super) const PINNED: [&str; 35] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -97,6 +97,11 @@ pub(super) const PINNED: [&str; 30] = [
     "SOURCE_POOLS",
     "FLOWS_ADDED",
     "DROPS",
+    "FIRST_FRAGMENTS",
+    "EVENTS",
+    "ANSWER_BUDGETS",
+    "BEGINNING",
+    "LIMIT",
     "ROUTES",
     "ROUTE_EPOCH",
     "NEIGHBOR_REQUESTS",
@@ -123,6 +128,7 @@ pub(super) struct Maps {
     pub(super) flows_added: PerCpuArray<MapData, u64>,
     pub(super) flows_removed: Array<MapData, u64>,
     pub(super) drops: PerCpuArray<MapData, u64>,
+    pub(super) events: PerCpuArray<MapData, u64>,
     pub(super) route_epoch: Array<MapData, u32>,
     pub(super) generation: Array<MapData, u64>,
 }
@@ -147,6 +153,7 @@ impl Maps {
             source_pools: take(ebpf, "SOURCE_POOLS")?,
             flows_added: take(ebpf, "FLOWS_ADDED")?,
             drops: take(ebpf, "DROPS")?,
+            events: take(ebpf, "EVENTS")?,
             route_epoch: take(ebpf, "ROUTE_EPOCH")?,
             flows_removed: open_or_make(&pins.map("FLOWS_REMOVED"), 1)?,
             generation: open_or_make(&pins.map("GENERATION"), 1)?,

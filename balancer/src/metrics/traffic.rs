@@ -117,6 +117,14 @@ fn data_plane(exposition: &mut Exposition, snapshot: &Snapshot) {
     for (reason, count) in &snapshot.drops {
         drops.sample(&[("reason", reason.label())], count);
     }
+    let mut events = exposition.family(
+        Kind::Counter,
+        "balancer_dataplane_events_total",
+        "What the data plane did beside forwarding packets, by event.",
+    );
+    for (event, count) in &snapshot.events {
+        events.sample(&[("event", event.label())], count);
+    }
     let status = &snapshot.status;
     let mut single = |kind, name, help, value: u64| exposition.family(kind, name, help).sample(&[], value);
     single(

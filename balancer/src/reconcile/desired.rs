@@ -34,6 +34,8 @@ pub struct DesiredService {
     pub tracking: Tracking,
     /// What the flows and clients of a backend that is down get.
     pub when_down: WhenDown,
+    /// The largest MSS that a TCP connection may be begun with, in bytes; [`u16::MAX`] leaves them all.
+    pub mss: u16,
     /// Clients that belong together; no two have the same prefix.
     pub pins: Vec<DesiredPin>,
     /// How packets get to the backends.

@@ -407,6 +407,7 @@ fn service_record(service: &DesiredService) -> Service {
         forwarding: service.forwarding,
         tracking: service.tracking,
         when_down: service.when_down,
+        mss: service.mss,
         has_pins: !service.pins.is_empty(),
         selection: service.selection,
     }

@@ -26,6 +26,7 @@ fn service(name: &str, vip: u8, ports: &[u16], backends: Vec<DesiredBackend>) ->
         tracking: Tracking::Full,
         selection: Selection::Maglev,
         when_down: WhenDown::Reassign,
+        mss: u16::MAX,
         pins: Vec::new(),
         forwarding: Forwarding::Nat,
         sources: None,

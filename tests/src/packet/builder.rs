@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use balancer_common::abi::{Mac, NextHop};
 use etherparse::{
-    EtherType, Ethernet2Header, IpDscp, IpEcn, IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, Ipv6FlowLabel,
-    Ipv6Header, SingleVlanHeader, TcpHeader, UdpHeader, VlanId, VlanPcp, ether_type, ip_number,
+    EtherType, Ethernet2Header, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpDscp, IpEcn, IpFragOffset,
+    IpNumber, Ipv4Header, Ipv4Options, Ipv6FlowLabel, Ipv6Header, SingleVlanHeader, TcpHeader, UdpHeader, VlanId,
+    VlanPcp, ether_type, ip_number,
 };
 
 use super::Extension;
@@ -28,6 +29,8 @@ pub enum Transport {
     Udp,
     /// A UDP datagram without one (RFC 768).
     UncheckedUdp,
+    /// An ICMP message, or in IPv6 an ICMPv6 one: type and code, and the last four bytes of its header.
+    Message([u8; 2], [u8; 4]),
 }
 
 impl Transport {
@@ -59,15 +62,16 @@ impl Transport {
         Self::Tcp(Box::new(TcpHeader { rst: true, ..segment() }))
     }
 
-    /// The IP protocol number.
+    /// The number of TCP or UDP.
+    ///
+    /// # Panics
+    ///
+    /// If it is neither.
     pub const fn protocol(&self) -> u8 {
-        self.number().0
-    }
-
-    const fn number(&self) -> IpNumber {
         match self {
-            Self::Tcp(_) => ip_number::TCP,
-            Self::Udp | Self::UncheckedUdp => ip_number::UDP,
+            Self::Tcp(_) => ip_number::TCP.0,
+            Self::Udp | Self::UncheckedUdp => ip_number::UDP.0,
+            Self::Message(..) => panic!("the protocol of a message depends on the version of IP"),
         }
     }
 }
@@ -241,7 +245,7 @@ impl Packet {
             more_fragments,
             fragment_offset: IpFragOffset::try_new(offset).expect("the offset has 13 bits"),
             time_to_live: self.ttl,
-            protocol: self.transport.number(),
+            protocol: self.number(),
             source,
             destination,
             options: Ipv4Options::try_from(self.ipv4_options.as_slice()).expect("the options are whole words"),
@@ -250,6 +254,14 @@ impl Packet {
         let transport = self.above_ip(
             |tcp| tcp.calc_checksum_ipv4_raw(source, destination, &self.payload),
             |udp| udp.calc_checksum_ipv4_raw(source, destination, &self.payload),
+            |[type_u8, code_u8], bytes5to8| {
+                let kind = Icmpv4Type::Unknown {
+                    type_u8,
+                    code_u8,
+                    bytes5to8,
+                };
+                Icmpv4Header::with_checksum(kind, &self.payload).to_bytes().to_vec()
+            },
         );
         header
             .set_payload_len(transport.len())
@@ -272,6 +284,15 @@ impl Packet {
         let transport = self.above_ip(
             |tcp| tcp.calc_checksum_ipv6_raw(source, destination, &self.payload),
             |udp| udp.calc_checksum_ipv6_raw(source, destination, &self.payload),
+            |[type_u8, code_u8], bytes5to8| {
+                let kind = Icmpv6Type::Unknown {
+                    type_u8,
+                    code_u8,
+                    bytes5to8,
+                };
+                let header = Icmpv6Header::with_checksum(kind, source, destination, &self.payload);
+                header.expect("the packet is not too long").to_bytes().to_vec()
+            },
         );
         header
             .set_payload_length(extensions.len() + transport.len())
@@ -281,38 +302,52 @@ impl Packet {
 
     /// The number of the first extension header, or of the transport, and the bytes of all of them.
     fn chain(&self) -> (IpNumber, Vec<u8>) {
-        let last = (self.transport.number(), Vec::new());
+        let last = (self.number(), Vec::new());
         self.extensions.iter().rev().fold(last, |(next, rest), extension| {
             (extension.number(), [extension.bytes(next), rest].concat())
         })
+    }
+
+    /// The IP protocol number.
+    fn number(&self) -> IpNumber {
+        match (&self.transport, self.destination) {
+            (Transport::Tcp(_), _) => ip_number::TCP,
+            (Transport::Udp | Transport::UncheckedUdp, _) => ip_number::UDP,
+            (Transport::Message(..), SocketAddr::V4(_)) => ip_number::ICMP,
+            (Transport::Message(..), SocketAddr::V6(_)) => ip_number::IPV6_ICMP,
+        }
     }
 
     fn above_ip<E: std::fmt::Debug>(
         &self,
         tcp_checksum: impl Fn(&TcpHeader) -> Result<u16, E>,
         udp_checksum: impl Fn(&UdpHeader) -> Result<u16, E>,
+        message: impl Fn([u8; 2], [u8; 4]) -> Vec<u8>,
     ) -> Vec<u8> {
-        let (source, destination) = (self.source.port(), self.destination.port());
-        let header = if let Transport::Tcp(header) = &self.transport {
-            let mut header = TcpHeader {
-                source_port: source,
-                destination_port: destination,
-                ..(**header).clone()
-            };
-            header.checksum = tcp_checksum(&header).expect("the packet is not too long");
-            header.to_bytes().to_vec()
-        } else {
-            let length = UdpHeader::LEN + self.payload.len();
-            let mut header = UdpHeader {
-                source_port: source,
-                destination_port: destination,
-                length: u16::try_from(length).expect("the packet is not too long"),
-                checksum: 0,
-            };
-            if matches!(self.transport, Transport::Udp) {
-                header.checksum = udp_checksum(&header).expect("the packet is not too long");
+        let header = match &self.transport {
+            Transport::Tcp(header) => {
+                let mut header = TcpHeader {
+                    source_port: self.source.port(),
+                    destination_port: self.destination.port(),
+                    ..(**header).clone()
+                };
+                header.checksum = tcp_checksum(&header).expect("the packet is not too long");
+                header.to_bytes().to_vec()
             }
-            header.to_bytes().to_vec()
+            Transport::Udp | Transport::UncheckedUdp => {
+                let length = UdpHeader::LEN + self.payload.len();
+                let mut header = UdpHeader {
+                    source_port: self.source.port(),
+                    destination_port: self.destination.port(),
+                    length: u16::try_from(length).expect("the packet is not too long"),
+                    checksum: 0,
+                };
+                if matches!(self.transport, Transport::Udp) {
+                    header.checksum = udp_checksum(&header).expect("the packet is not too long");
+                }
+                header.to_bytes().to_vec()
+            }
+            Transport::Message(kind, rest) => message(*kind, *rest),
         };
         [header, self.payload.clone()].concat()
     }

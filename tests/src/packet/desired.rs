@@ -34,6 +34,7 @@ pub fn service(
         timeout: TIMEOUT,
         tracking: Tracking::Full,
         when_down: WhenDown::Reassign,
+        mss: u16::MAX,
         pins: Vec::new(),
         selection: Selection::Maglev,
         forwarding: Forwarding::Nat,
@@ -61,7 +62,7 @@ pub fn backend(address: SocketAddr) -> DesiredBackend {
         port: address.port().to_be_bytes(),
         next_hop: next_hop(address.ip()),
         tunnel_source: Interface::BACKENDS.address_of(address.ip()).into(),
-        mtu: 1_500,
+        mtu: 9_100,
         weight: 100,
         flags: BackendFlags::KEEPS_FLOWS.with(BackendFlags::KEEPS_CLIENTS),
     }

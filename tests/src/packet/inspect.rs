@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use balancer_common::abi::Mac;
 use etherparse::{
-    Ethernet2HeaderSlice, Ipv4Slice, Ipv6Slice, NetSlice, SlicedPacket, TcpSlice, TransportSlice, UdpSlice, ip_number,
+    Ethernet2HeaderSlice, IpNumber, Ipv4Slice, Ipv6Slice, NetSlice, SlicedPacket, TcpSlice, TransportSlice, UdpSlice,
+    ip_number,
 };
 
 /// What a well-formed frame with a TCP or UDP packet says.
@@ -24,6 +25,8 @@ pub struct Reading {
     pub ttl: u8,
     /// Bytes of the IP packet.
     pub length: u64,
+    /// Whether it is a fragment. Its ports are then not read, and its content's checksum is not looked at.
+    pub is_fragment: bool,
     /// Whether each checksum is right, or a UDP one left out.
     pub checksums_are_right: bool,
     /// The frame with zeroes in the place of what translating and routing change: MACs, TTL, addresses, ports and
@@ -48,6 +51,7 @@ impl Reading {
     ///
     /// If it is not well-formed or carries neither TCP nor UDP: the reason.
     pub fn of(frame: &[u8]) -> Result<Self, String> {
+        let frame = &without_what_hides(frame)[..];
         let packet = SlicedPacket::from_ethernet(frame).map_err(|error| error.to_string())?;
         let link = Ethernet2HeaderSlice::from_slice(frame).map_err(|error| error.to_string())?;
         let network = match &packet.net {
@@ -58,6 +62,7 @@ impl Reading {
         let transport = match &packet.transport {
             Some(TransportSlice::Tcp(tcp)) => Transport::of_tcp(tcp, &network),
             Some(TransportSlice::Udp(udp)) => Transport::of_udp(udp, &network),
+            None if packet.is_ip_payload_fragmented() => Transport::hidden(&packet),
             _ => return Err("the packet carries neither TCP nor UDP".to_owned()),
         };
         let mut rest = frame.to_vec();
@@ -69,7 +74,8 @@ impl Reading {
         for (header, translated) in headers {
             let start = header.as_ptr() as usize - frame.as_ptr() as usize;
             for &(begin, end) in translated {
-                rest[start + begin..start + end].fill(0);
+                let end = rest.len().min(start + end);
+                rest[end.min(start + begin)..end].fill(0);
             }
         }
         Ok(Self {
@@ -80,9 +86,46 @@ impl Reading {
             protocol: transport.protocol,
             ttl: network.ttl,
             length: network.length,
+            is_fragment: packet.is_ip_payload_fragmented(),
             checksums_are_right: network.checksum_is_right && transport.checksum_is_right,
             rest,
         })
+    }
+}
+
+/// The frame, with nothing that the reader would look for in a later fragment of IPv6: the number that its fragment header has
+/// is that of a header that only the first one carries.
+fn without_what_hides(frame: &[u8]) -> Vec<u8> {
+    let mut bytes = frame.to_vec();
+    if let Some(header) = later_fragment_header(frame) {
+        bytes[header] = ip_number::UDP.0;
+    }
+    bytes
+}
+
+/// Where the fragment header of a later fragment of IPv6 stands.
+fn later_fragment_header(frame: &[u8]) -> Option<usize> {
+    let mut network = 14;
+    while matches!(frame.get(network - 2..network)?, [0x81, 0x00] | [0x88, 0xa8]) {
+        network += 4;
+    }
+    if frame.get(network)? >> 4 != 6 {
+        return None;
+    }
+    let (mut number, mut header) = (*frame.get(network + 6)?, network + 40);
+    loop {
+        let length = usize::from(*frame.get(header + 1)?);
+        let next = match IpNumber(number) {
+            ip_number::IPV6_HOP_BY_HOP | ip_number::IPV6_ROUTE | ip_number::IPV6_DEST_OPTIONS => (length + 1) * 8,
+            ip_number::AUTH => (length + 2) * 4,
+            ip_number::IPV6_FRAG => {
+                let offset = [*frame.get(header + 2)?, *frame.get(header + 3)?];
+                return (u16::from_be_bytes(offset) >> 3 != 0).then_some(header);
+            }
+            _ => return None,
+        };
+        number = *frame.get(header)?;
+        header += next;
     }
 }
 
@@ -137,6 +180,19 @@ struct Transport<'a> {
 }
 
 impl<'a> Transport<'a> {
+    /// That of a fragment, which may be anything as far as headers of TCP and UDP reach.
+    fn hidden(packet: &SlicedPacket<'a>) -> Self {
+        let payload = packet.ip_payload();
+        Self {
+            header: payload.map_or(&[], |payload| payload.payload),
+            translated: &[(0, 20)],
+            protocol: payload.map_or(0, |payload| payload.ip_number.0),
+            source: 0,
+            destination: 0,
+            checksum_is_right: true,
+        }
+    }
+
     fn of_tcp(tcp: &TcpSlice<'a>, network: &Network<'_>) -> Self {
         let checksum = match (network.source, network.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use balancer::dataplane::Dataplane;
-use balancer_common::abi::Traffic;
+use balancer_common::{Event, abi::Traffic};
 
 /// What was counted, without zeroes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Ledger {
     pub backends: BTreeMap<String, Traffic>,
     /// Drops, by label.
     pub drops: BTreeMap<&'static str, u64>,
+    /// Events, by label.
+    pub events: BTreeMap<&'static str, u64>,
     /// Remembered flows.
     pub flows: u64,
 }
@@ -43,8 +45,8 @@ impl Ledger {
         Self {
             services: BTreeMap::from([(service.to_owned(), traffic)]),
             backends: BTreeMap::from([(format!("{service}/{backend}"), traffic)]),
-            drops: BTreeMap::new(),
             flows,
+            ..Self::default()
         }
     }
 
@@ -52,6 +54,30 @@ impl Ledger {
     pub fn drop(label: &'static str) -> Self {
         Self {
             drops: BTreeMap::from([(label, 1)]),
+            ..Self::default()
+        }
+    }
+
+    /// So many drops.
+    pub fn drop_of(label: &'static str, count: u64) -> Self {
+        Self {
+            drops: BTreeMap::from([(label, count)]),
+            ..Self::default()
+        }
+    }
+
+    /// One packet that was dropped, after its sender was told.
+    pub fn told(label: &'static str) -> Self {
+        Self {
+            events: Self::event(Event::SenderTold).events,
+            ..Self::drop(label)
+        }
+    }
+
+    /// One event.
+    pub fn event(event: Event) -> Self {
+        Self {
+            events: BTreeMap::from([(event.label(), 1)]),
             ..Self::default()
         }
     }
@@ -68,12 +94,17 @@ impl Ledger {
             (format!("{}/{}", service.name, backend.name), traffic)
         });
         let drops = dataplane.drops().expect("every reason has a counter");
+        let events = dataplane.events().expect("every event has a counter");
         Self {
             services: services.collect(),
             backends: backends.collect(),
             drops: drops
                 .into_iter()
                 .map(|(reason, count)| (reason.label(), count))
+                .collect(),
+            events: events
+                .into_iter()
+                .map(|(event, count)| (event.label(), count))
                 .collect(),
             flows: dataplane.flow_counts().expect("the flow table can be read").total,
         }
@@ -84,15 +115,18 @@ impl Ledger {
         Self {
             services: grown(&self.services, &before.services),
             backends: grown(&self.backends, &before.backends),
-            drops: self
-                .drops
-                .iter()
-                .map(|(label, count)| (*label, count - before.drops.get(label).unwrap_or(&0)))
-                .filter(|(_, count)| *count > 0)
-                .collect(),
+            drops: increased(&self.drops, &before.drops),
+            events: increased(&self.events, &before.events),
             flows: self.flows - before.flows,
         }
     }
+}
+
+fn increased(now: &BTreeMap<&'static str, u64>, before: &BTreeMap<&'static str, u64>) -> BTreeMap<&'static str, u64> {
+    now.iter()
+        .map(|(label, count)| (*label, count - before.get(label).unwrap_or(&0)))
+        .filter(|(_, count)| *count > 0)
+        .collect()
 }
 
 fn grown(now: &BTreeMap<String, Traffic>, before: &BTreeMap<String, Traffic>) -> BTreeMap<String, Traffic> {

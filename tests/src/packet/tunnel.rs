@@ -72,13 +72,23 @@ impl Tunnel {
     pub fn frame(self, packet: &Packet, flow: Flow) -> Vec<u8> {
         let inner = packet.frame();
         let inner = &inner[packet.network()..inner.len() - packet.padding.len()];
+        let checked = matches!(packet.transport, Transport::Tcp(_) | Transport::Udp);
+        self.carry(packet, inner, checked && packet.extensions.is_empty(), flow)
+    }
+
+    /// The frame in which `inner`, which is `packet` or a piece of it, goes through the tunnel. `is_summed_up` if checksums inside
+    /// cover all of it.
+    ///
+    /// # Panics
+    ///
+    /// If the packet is too long.
+    pub fn carry(self, packet: &Packet, inner: &[u8], is_summed_up: bool, flow: Flow) -> Vec<u8> {
         let carried = if packet.destination.is_ipv4() {
             ip_number::IPV4
         } else {
             ip_number::IPV6
         };
         let gue = [&[0, carried.0, 0, 0], inner].concat();
-        let is_summed_up = packet.extensions.is_empty() && !matches!(packet.transport, Transport::UncheckedUdp);
         let outer = match (self.source, self.destination, self.forwarding) {
             (IpAddr::V4(source), IpAddr::V4(destination), Forwarding::Ipip) => {
                 ipv4(packet, carried, source.octets(), destination.octets(), inner)

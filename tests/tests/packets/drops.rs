@@ -8,12 +8,12 @@ use balancer_common::{
     abi::{BackendFlags, EndpointKey, NextHop, Role, WhenDown, protocol::TCP},
 };
 use balancer_tests::packet::{
-    Action, Extension, Host, Interface, Ledger, Packet, Transport, backend, full_nat, service,
+    Action, Extension, Host, Interface, Ledger, Packet, Report, Transport, backend, full_nat, service,
 };
 
 use crate::{
     cases::{FAMILIES, Family, V4, V6},
-    setting::{answered, know_clients, serve_all, served_at, served_by},
+    setting::{answered, assert_told, know_clients, serve_all, served_at, served_by},
 };
 
 #[track_caller]
@@ -61,7 +61,7 @@ fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> Option<(I
             frame.truncate(request.transport() + 19);
             (Interface::CLIENTS, frame)
         }
-        DropReason::Fragment => from_client(&fragment(&request, 0, true)),
+        DropReason::Fragment => from_client(&fragment(&request, 100, false)),
         DropReason::TtlExpired => from_client(&Packet { ttl: 1, ..request }),
         DropReason::NoBackend => {
             host.serve([service("web", family.vip, TCP, &[80], [])]);
@@ -133,15 +133,31 @@ fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> Option<(I
 }
 
 #[test]
-fn every_reason_drops_its_packet_untouched_and_counts_it_once() {
-    for family in FAMILIES {
-        for &reason in DropReason::ALL {
-            Host::run(|host| {
-                if let Some((ingress, frame)) = provoke(host, family, reason) {
-                    assert_dropped(host, reason.label(), ingress, &frame, reason);
-                }
-            });
-        }
+fn every_reason_drops_its_ipv4_packet_untouched_or_tells_its_sender_and_counts_it_once() {
+    assert_counted(V4);
+}
+
+#[test]
+fn every_reason_drops_its_ipv6_packet_untouched_or_tells_its_sender_and_counts_it_once() {
+    assert_counted(V6);
+}
+
+fn assert_counted(family: Family) {
+    const TOLD: [DropReason; 3] = [DropReason::TtlExpired, DropReason::TooBig, DropReason::Rejected];
+    for &reason in DropReason::ALL {
+        Host::run(|host| {
+            let Some((ingress, frame)) = provoke(host, family, reason) else {
+                return;
+            };
+            if TOLD.contains(&reason) {
+                let mut action = Action::Drop;
+                let counted = host.count(|host| action = host.receive(ingress, &frame).action);
+                assert_eq!(action, Action::Transmit, "{reason:?}");
+                assert_eq!(counted, Ledger::told(reason.label()));
+            } else {
+                assert_dropped(host, reason.label(), ingress, &frame, reason);
+            }
+        });
     }
 }
 
@@ -156,12 +172,12 @@ fn fragment(packet: &Packet, offset: u16, more: bool) -> Packet {
 }
 
 #[test]
-fn fragments_for_a_service_are_dropped_and_others_pass() {
+fn later_fragments_for_a_service_without_a_first_one_are_dropped_and_others_pass() {
     Host::run(|host| {
         serve_all(host);
         for family in FAMILIES {
             for transport in [Transport::ack(), Transport::Udp] {
-                for (case, offset, more) in [("first", 0, true), ("middle", 100, true), ("last", 100, false)] {
+                for (case, offset, more) in [("middle", 100, true), ("last", 100, false)] {
                     let client = SocketAddr::new(family.client, 40_000);
                     let packet = Packet::new(transport.clone(), client, served_at(family));
                     let frame = fragment(&packet, offset, more).frame();
@@ -317,8 +333,8 @@ fn a_packet_at_its_last_hop_goes_nowhere_in_either_direction() {
             let reply = answered(host, &request, served_by(family));
             for (packet, ingress) in [(request, Interface::CLIENTS), (reply, Interface::BACKENDS)] {
                 for ttl in [0, 1] {
-                    let frame = Packet { ttl, ..packet.clone() }.frame();
-                    assert_dropped(host, "too late", ingress, &frame, DropReason::TtlExpired);
+                    let late = Packet { ttl, ..packet.clone() };
+                    assert_told(host, "too late", ingress, &late, Report::TimeExceeded);
                 }
             }
             let destination = SocketAddr::new(family.vip, 22);

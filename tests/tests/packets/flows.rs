@@ -240,7 +240,7 @@ fn a_packet_that_is_dropped_begins_no_flow() {
         let counted = host.count(|host| {
             host.receive(Interface::CLIENTS, &late.frame());
         });
-        assert_eq!(counted, Ledger::drop("ttl_expired"));
+        assert_eq!(counted, Ledger::told("ttl_expired"));
         let counted = host.count(|host| {
             backend_of(host, &packet);
         });

@@ -18,14 +18,14 @@ use balancer_common::{
 use balancer_tests::{
     lab::eventually,
     packet::{
-        Action, Host, Interface, Ledger, Outcome, Packet, Transport, backend, full_nat, next_hop, read, received,
-        replied, service,
+        Action, Host, Interface, Ledger, Outcome, Packet, Report, Transport, backend, full_nat, next_hop, read,
+        received, replied, service,
     },
 };
 
 use crate::{
     cases::{FAMILIES, Family, V4, V6, additions, clients, kinds},
-    setting::{CLIENT, GATEWAY, know_clients},
+    setting::{CLIENT, GATEWAY, assert_told_by, know_clients},
 };
 
 /// The addresses that the balancer sends from.
@@ -137,11 +137,8 @@ fn what_is_around_the_headers_goes_along_where_there_is_a_place_for_it() {
                 for (case, add) in additions(front) {
                     let mut request = request.clone();
                     add(&mut request);
-                    let longer = request.length() + 20;
                     if crosses && !(request.ipv4_options.is_empty() && request.extensions.is_empty()) {
                         dropped(host, case, Interface::CLIENTS, &request, DropReason::Untranslatable);
-                    } else if crosses && front.vip.is_ipv4() && longer > 1_500 {
-                        dropped(host, case, Interface::CLIENTS, &request, DropReason::TooBig);
                     } else {
                         assert_eq!(forwarded(host, case, &request, target), source, "{case}");
                     }
@@ -152,7 +149,12 @@ fn what_is_around_the_headers_goes_along_where_there_is_a_place_for_it() {
                     if crosses && !(reply.ipv4_options.is_empty() && reply.extensions.is_empty()) {
                         dropped(host, case, Interface::BACKENDS, &reply, DropReason::Untranslatable);
                     } else if reply.payload.len() > 1_500 {
-                        dropped(host, case, Interface::BACKENDS, &reply, DropReason::TooBig);
+                        let fits = match (back.vip.is_ipv4(), crosses) {
+                            (true, true) => 1_480,
+                            (false, true) => 1_520,
+                            _ => 1_500,
+                        };
+                        told(host, case, Interface::BACKENDS, &reply, Report::TooBig(fits));
                     } else {
                         host.receive(Interface::BACKENDS, &reply.frame()).assert(
                             case,
@@ -166,6 +168,12 @@ fn what_is_around_the_headers_goes_along_where_there_is_a_place_for_it() {
     }
 }
 
+/// The address that the packet was sent to tells its sender.
+#[track_caller]
+fn told(host: &mut Host<'_>, case: &str, ingress: Interface, packet: &Packet, report: Report) {
+    assert_told_by(host, case, ingress, packet, packet.destination.ip(), report);
+}
+
 #[track_caller]
 fn dropped(host: &mut Host<'_>, case: &str, ingress: Interface, packet: &Packet, reason: DropReason) {
     let frame = packet.frame();
@@ -177,7 +185,9 @@ fn dropped(host: &mut Host<'_>, case: &str, ingress: Interface, packet: &Packet,
 fn a_packet_fills_the_mtu_in_the_other_ip_version_and_no_more() {
     Host::run(|host| {
         know_clients(host);
-        host.serve([web(V4, TCP, V6, PORTS, IDLE)]);
+        let mut narrow = web(V4, TCP, V6, PORTS, IDLE);
+        narrow.backends[0].mtu = 1_500;
+        host.serve([narrow]);
         let (vip, target) = (SocketAddr::new(V4.vip, 80), SocketAddr::new(V6.backend, 8080));
         let request = |payload| Packet {
             payload: vec![0xa5; payload],
@@ -185,7 +195,8 @@ fn a_packet_fills_the_mtu_in_the_other_ip_version_and_no_more() {
         };
         // 20 bytes of TCP, and of IPv4 or IPv6 so much that together they are 1,500.
         forwarded(host, "fits", &request(1_440), target);
-        dropped(host, "too big", Interface::CLIENTS, &request(1_441), DropReason::TooBig);
+        let larger = request(1_441);
+        told(host, "too big", Interface::CLIENTS, &larger, Report::TooBig(1_480));
 
         host.serve([web(V6, TCP, V4, PORTS, IDLE)]);
         let (vip, target) = (SocketAddr::new(V6.vip, 80), SocketAddr::new(V4.backend, 8080));
@@ -201,7 +212,8 @@ fn a_packet_fills_the_mtu_in_the_other_ip_version_and_no_more() {
             Action::Redirect,
             &fits.translated(Interface::CLIENTS.to(GATEWAY), vip, client),
         );
-        dropped(host, "too big", Interface::BACKENDS, &reply(1_441), DropReason::TooBig);
+        let larger = reply(1_441);
+        told(host, "too big", Interface::BACKENDS, &larger, Report::TooBig(1_480));
     });
 }
 
@@ -278,7 +290,7 @@ fn a_reply_at_its_last_hop_or_without_a_route_is_dropped() {
             dropped(host, "no route", Interface::BACKENDS, &reply, DropReason::NoRoute);
             for ttl in [0, 1] {
                 let late = Packet { ttl, ..reply.clone() };
-                dropped(host, "too late", Interface::BACKENDS, &late, DropReason::TtlExpired);
+                told(host, "too late", Interface::BACKENDS, &late, Report::TimeExceeded);
             }
         });
     }

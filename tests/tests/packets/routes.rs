@@ -9,12 +9,12 @@ use balancer_common::{
     abi::{ANY_PORT, Mac, NeighborRequest, ROUTE_CACHE, protocol::TCP},
     hash,
 };
-use balancer_tests::packet::{Action, Host, Interface, Ledger, Packet, Transport, backend, service};
+use balancer_tests::packet::{Action, Host, Interface, Ledger, Packet, Report, Transport, backend, service};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use crate::{
     cases::{FAMILIES, Family, V4, V6},
-    setting::{CLIENT, GATEWAY, answered, converse, know_clients, serve_all, served_at, served_by},
+    setting::{CLIENT, GATEWAY, answered, assert_told, converse, know_clients, serve_all, served_at, served_by},
 };
 
 /// MAC of the gateway on the other way out.
@@ -116,7 +116,7 @@ fn a_host_that_may_not_forward_does_not() {
 }
 
 #[test]
-fn a_reply_that_does_not_fit_is_dropped_whether_the_way_is_remembered_or_not() {
+fn a_reply_that_does_not_fit_is_reported_to_its_backend_whether_the_way_is_remembered_or_not() {
     /// Bytes of the headers in front of the payload.
     fn headers(family: Family) -> usize {
         if family.vip.is_ipv4() { 40 } else { 60 }
@@ -131,10 +131,10 @@ fn a_reply_that_does_not_fit_is_dropped_whether_the_way_is_remembered_or_not() {
                 ..reply_to(host, family, family.client)
             };
             let (fitting, larger, jumbo) = (reply(host, 1_400), reply(host, 1_401), reply(host, 9_000));
-            assert_dropped(host, &larger, "too_big");
+            assert_told(host, "larger", Interface::BACKENDS, &larger, Report::TooBig(1_400));
             assert_sent(host, family, &fitting, Interface::CLIENTS, GATEWAY);
-            assert_dropped(host, &larger, "too_big");
-            assert_dropped(host, &jumbo, "too_big");
+            assert_told(host, "larger", Interface::BACKENDS, &larger, Report::TooBig(1_400));
+            assert_told(host, "jumbo", Interface::BACKENDS, &jumbo, Report::TooBig(1_400));
         }
     });
 }

@@ -1,9 +1,12 @@
 //! What many scenarios begin with.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use balancer_common::abi::protocol::{TCP, UDP};
-use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, read, service};
+use balancer_common::{
+    DropReason,
+    abi::protocol::{TCP, UDP},
+};
+use balancer_tests::packet::{Action, Host, Interface, Ledger, Packet, Report, Transport, backend, read, service};
 
 use crate::cases::{FAMILIES, Family};
 
@@ -71,6 +74,38 @@ pub(crate) fn answered(host: &mut Host<'_>, request: &Packet, backend: SocketAdd
         ..request.clone()
     }
     .answer()
+}
+
+/// Hands the host a packet that goes no further, of which its sender has to be told by whom it was sent to, or by the VIP.
+#[track_caller]
+pub(crate) fn assert_told(host: &mut Host<'_>, case: &str, ingress: Interface, packet: &Packet, report: Report) {
+    let reporter = match FAMILIES.into_iter().find(|family| family.backend == packet.source.ip()) {
+        Some(family) => family.vip,
+        None => packet.destination.ip(),
+    };
+    assert_told_by(host, case, ingress, packet, reporter, report);
+}
+
+/// Hands the host a packet that goes no further, of which `reporter` has to tell its sender.
+#[track_caller]
+pub(crate) fn assert_told_by(
+    host: &mut Host<'_>,
+    case: &str,
+    ingress: Interface,
+    packet: &Packet,
+    reporter: IpAddr,
+    report: Report,
+) {
+    let reason = match report {
+        Report::TooBig(_) => DropReason::TooBig,
+        Report::TimeExceeded => DropReason::TtlExpired,
+        Report::PortUnreachable => DropReason::Rejected,
+    };
+    let counted = host.count(|host| {
+        host.receive(ingress, &packet.frame())
+            .assert(case, Action::Transmit, &packet.reported(reporter, report));
+    });
+    assert_eq!(counted, Ledger::told(reason.label()), "{case}");
 }
 
 /// Sends a client's packet, and returns which backend's address and port it then carries.

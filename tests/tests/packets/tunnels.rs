@@ -11,12 +11,12 @@ use balancer_common::abi::{
     protocol::{TCP, UDP},
 };
 use balancer_tests::packet::{
-    Action, Flow, Host, Interface, Ledger, Packet, Transport, Tunnel, backend, next_hop, received, service,
+    Action, Flow, Host, Interface, Ledger, Packet, Report, Transport, Tunnel, backend, next_hop, received, service,
 };
 
 use crate::{
     cases::{FAMILIES, Family, V4, V6, additions, clients, kinds},
-    setting::{name, served_at},
+    setting::{assert_told, name, served_at},
 };
 
 const FORWARDINGS: [Forwarding; 2] = [Forwarding::Ipip, Forwarding::Gue];
@@ -143,7 +143,7 @@ fn the_outer_header_takes_over_every_traffic_class() {
 }
 
 #[test]
-fn a_packet_that_does_not_fit_with_its_outer_headers_is_dropped_untouched() {
+fn a_packet_that_does_not_fit_with_its_outer_headers_is_reported_to_its_sender() {
     const MTU: u16 = 1_400;
     for way in ways() {
         Host::run(|host| {
@@ -155,12 +155,9 @@ fn a_packet_that_does_not_fit_with_its_outer_headers_is_dropped_untouched() {
             way.assert_taken(host, "just fits", &packet);
 
             packet.payload.push(0xa5);
-            let frame = packet.frame();
-            let counted = host.count(|host| {
-                host.receive(Interface::CLIENTS, &frame)
-                    .assert("too big", Action::Drop, &frame);
-            });
-            assert_eq!(counted, Ledger::drop("too_big"), "{way:?}");
+            let fits = MTU - u16::try_from(way.tunnel().overhead()).unwrap();
+            let case = format!("{way:?}");
+            assert_told(host, &case, Interface::CLIENTS, &packet, Report::TooBig(fits));
         });
     }
 }

@@ -2,41 +2,76 @@
 
 use network_types::ip::Ipv4Hdr;
 
-use super::{Family, Headers, Packet, Unparsed, is_transport, ports};
-use crate::abi::Address;
+use super::{Family, Fragment, Headers, Packet, Piece, Ports, Unparsed, is_icmp, is_transport};
+use crate::abi::{Address, protocol};
 
+/// Parses the header of a whole packet. Ports and TCP flags are left out.
 #[inline(always)]
 pub(super) fn parse<P: Packet + ?Sized>(packet: &P, network: usize) -> Result<Headers, Unparsed> {
     let header = packet.view::<Ipv4Hdr>(network).ok_or(Unparsed::Foreign)?;
-    if !is_transport(header.proto) || is_martian(header.src_addr) {
+    let known = is_transport(header.proto) || is_icmp(Family::V4, header.proto);
+    if !known || is_martian(header.src_addr) {
         return Err(Unparsed::Foreign);
     }
-    let destination = Address::v4(header.dst_addr);
-    let malformed = Unparsed::Malformed(destination);
-
-    let header_len = (header.vihl & 0x0f) as usize * 4;
     let length = u16::from_be_bytes(header.tot_len) as usize;
-    if header.vihl >> 4 != 4 || header_len < Ipv4Hdr::LEN || length < header_len || !packet.has(network + length) {
-        return Err(malformed);
+    if !packet.has(network + length) {
+        return Err(Unparsed::Malformed(Address::v4(header.dst_addr)));
     }
-    // More fragments to come, or not the first one. The "don't fragment" bit is no concern of the parser.
-    if u16::from_be_bytes(header.frags) & 0x3fff != 0 {
-        return Err(Unparsed::Fragment(destination));
+    headers(header, network, length).ok_or(Unparsed::Malformed(Address::v4(header.dst_addr)))
+}
+
+/// Parses the header of a packet of which the first `length` bytes are there. Ports and TCP flags are left out.
+#[inline(always)]
+pub(super) fn parse_quoted<P: Packet + ?Sized>(packet: &P, network: usize, length: usize) -> Option<Headers> {
+    headers(packet.view(network)?, network, length)
+}
+
+#[inline(always)]
+fn headers(header: &Ipv4Hdr, network: usize, length: usize) -> Option<Headers> {
+    let header_len = (header.vihl & 0x0f) as usize * 4;
+    if header.vihl >> 4 != 4 || header_len < Ipv4Hdr::LEN || length < header_len {
+        return None;
     }
-    let transport = network + header_len;
-    let (ports, tcp_flags) = ports(packet, header.proto, transport, length - header_len, malformed)?;
-    Ok(Headers {
-        family: Family::V4,
-        network: network as u16,
-        transport: transport as u16,
-        length: length as u32,
-        ttl: header.ttl,
-        protocol: header.proto,
+    let fragment = fragment(header);
+    Some(Headers {
         source: Address::v4(header.src_addr),
-        destination,
-        ports,
-        tcp_flags,
+        destination: Address::v4(header.dst_addr),
+        ports: Ports::NONE,
+        length: length as u32,
+        network: network as u16,
+        transport: (network + header_len) as u16,
+        family: Family::V4,
+        protocol: match fragment.piece {
+            Piece::Later if is_transport(header.proto) => protocol::FRAGMENT,
+            _ => header.proto,
+        },
+        ttl: header.ttl,
+        tcp_flags: 0,
+        fragment,
     })
+}
+
+/// "More fragments" in the field of the header that says which fragment it is.
+const MORE: u16 = 0x2000;
+/// Offset of the fragment in units of eight bytes, in the same field. What remains of it is a reserved bit, and "don't
+/// fragment", which is no concern of the parser.
+const OFFSET: u16 = 0x1fff;
+
+#[inline(always)]
+fn fragment(header: &Ipv4Hdr) -> Fragment {
+    let field = u16::from_be_bytes(header.frags);
+    if field & (MORE | OFFSET) == 0 {
+        return Fragment::NONE;
+    }
+    Fragment {
+        identification: u16::from_be_bytes(header.id) as u32,
+        protocol: header.proto,
+        piece: if field & OFFSET == 0 {
+            Piece::First
+        } else {
+            Piece::Later
+        },
+    }
 }
 
 /// Whether a router may not forward what comes from this address: "this" network, loopback, multicast and limited

@@ -2,8 +2,11 @@
 
 use network_types::ip::Ipv6Hdr;
 
-use super::{Family, Headers, Packet, Unparsed, is_transport, ports};
-use crate::{abi::Address, packet::Ipv6Extension};
+use super::{Family, Fragment, Headers, Packet, Piece, Ports, Unparsed, is_transport};
+use crate::{
+    abi::{Address, protocol},
+    packet::Ipv6Extension,
+};
 
 /// Extension headers that are looked through: each of RFC 8200's once, and destination options, which may stand in two
 /// places, twice.
@@ -13,11 +16,12 @@ const MAX_EXTENSIONS: usize = 6;
 mod extension {
     pub(super) const HOP_BY_HOP: u8 = 0;
     pub(super) const ROUTING: u8 = 43;
-    pub(super) const FRAGMENT: u8 = 44;
+    pub(super) const FRAGMENT: u8 = crate::abi::protocol::FRAGMENT;
     pub(super) const AUTHENTICATION: u8 = 51;
     pub(super) const DESTINATION: u8 = 60;
 }
 
+/// Parses the headers of a whole packet. Ports and TCP flags are left out.
 #[inline(always)]
 pub(super) fn parse<P: Packet + ?Sized>(packet: &P, network: usize) -> Result<Headers, Unparsed> {
     let header = packet.view::<Ipv6Hdr>(network).ok_or(Unparsed::Foreign)?;
@@ -27,27 +31,45 @@ pub(super) fn parse<P: Packet + ?Sized>(packet: &P, network: usize) -> Result<He
     if is_martian(source) || destination.is_v4() {
         return Err(Unparsed::Foreign);
     }
-    let malformed = Unparsed::Malformed(destination);
-    let payload = u16::from_be_bytes(header.payload_len) as usize;
-    let length = Ipv6Hdr::LEN + payload;
+    let length = Ipv6Hdr::LEN + u16::from_be_bytes(header.payload_len) as usize;
     if header.vcf[0] >> 4 != 6 || !packet.has(network + length) {
-        return Err(malformed);
+        return Err(Unparsed::Malformed(destination));
     }
-    let (protocol, extensions) =
-        skip_extensions(packet, network + Ipv6Hdr::LEN, payload, header.next_hdr, destination)?;
-    let transport = network + Ipv6Hdr::LEN + extensions;
-    let (ports, tcp_flags) = ports(packet, protocol, transport, payload - extensions, malformed)?;
+    headers(packet, header, network, length)
+}
+
+/// Parses the headers of a packet of which the first `length` bytes are there. Ports and TCP flags are left out.
+#[inline(always)]
+pub(super) fn parse_quoted<P: Packet + ?Sized>(packet: &P, network: usize, length: usize) -> Option<Headers> {
+    let header = packet.view::<Ipv6Hdr>(network)?;
+    if header.vcf[0] >> 4 != 6 || length < Ipv6Hdr::LEN {
+        return None;
+    }
+    headers(packet, header, network, length).ok()
+}
+
+#[inline(always)]
+fn headers<P: Packet + ?Sized>(
+    packet: &P,
+    header: &Ipv6Hdr,
+    network: usize,
+    length: usize,
+) -> Result<Headers, Unparsed> {
+    let destination = Address::v6(header.dst_addr);
+    let start = network + Ipv6Hdr::LEN;
+    let chain = skip_extensions(packet, start, length - Ipv6Hdr::LEN, header.next_hdr, destination)?;
     Ok(Headers {
-        family: Family::V6,
-        network: network as u16,
-        transport: transport as u16,
-        length: length as u32,
-        ttl: header.hop_limit,
-        protocol,
-        source,
+        source: Address::v6(header.src_addr),
         destination,
-        ports,
-        tcp_flags,
+        ports: Ports::NONE,
+        length: length as u32,
+        network: network as u16,
+        transport: (start + chain.length) as u16,
+        family: Family::V6,
+        protocol: chain.protocol,
+        ttl: header.hop_limit,
+        tcp_flags: 0,
+        fragment: chain.fragment,
     })
 }
 
@@ -72,8 +94,17 @@ const fn is_extension(protocol: u8) -> bool {
     )
 }
 
-/// The protocol behind the extension headers that begin at `start` with one of the kind `protocol`, and their length in
-/// bytes, which is at most `payload`.
+/// What stands between the IPv6 header and the payload.
+struct Chain {
+    /// What follows: for a later fragment of what may be TCP or UDP, [`protocol::FRAGMENT`].
+    protocol: u8,
+    /// Bytes of all extension headers.
+    length: usize,
+    fragment: Fragment,
+}
+
+/// Looks through the extension headers that begin at `start` with one of the kind `protocol` and end within `payload`
+/// bytes, up to what a later fragment carries.
 #[inline(always)]
 fn skip_extensions<P: Packet + ?Sized>(
     packet: &P,
@@ -81,26 +112,27 @@ fn skip_extensions<P: Packet + ?Sized>(
     payload: usize,
     mut protocol: u8,
     destination: Address,
-) -> Result<(u8, usize), Unparsed> {
+) -> Result<Chain, Unparsed> {
     let malformed = Unparsed::Malformed(destination);
-    let mut skipped = 0_usize;
+    let mut length = 0_usize;
+    let mut fragment = Fragment::NONE;
     for position in 0..MAX_EXTENSIONS {
         // Only what is an extension header is looked into: a short TCP or UDP payload is not one cut off.
         if !is_extension(protocol) {
             break;
         }
-        let header = packet.view::<Ipv6Extension>(start + skipped).ok_or(malformed)?;
+        let header = packet.view::<Ipv6Extension>(start + length).ok_or(malformed)?;
         let unit = match protocol {
             extension::FRAGMENT => 0,
             // RFC 4302, 2.2: in 4-byte units, minus 2.
             extension::AUTHENTICATION => 4,
             _ => 8,
         };
-        skipped += Ipv6Extension::LEN + header.length as usize * unit;
-        if skipped > payload {
+        length += Ipv6Extension::LEN + header.length as usize * unit;
+        if length > payload {
             return Err(malformed);
         }
-        let [first, second, ..] = header.content;
+        let [first, second, identification @ ..] = header.content;
         match protocol {
             // RFC 8200, 4.1: only directly behind the IPv6 header.
             extension::HOP_BY_HOP if position > 0 => return Err(malformed),
@@ -111,12 +143,22 @@ fn skip_extensions<P: Packet + ?Sized>(
             extension::ROUTING if second != 0 => return Err(Unparsed::Foreign),
             // Offset (13 bits), reserved (2), more fragments (1). An atomic fragment (RFC 6946) is a whole packet.
             extension::FRAGMENT if u16::from_be_bytes([first, second]) & 0xfff9 != 0 => {
-                let ours = is_transport(header.next_header) || is_extension(header.next_header);
-                return Err(if ours {
-                    Unparsed::Fragment(destination)
-                } else {
-                    Unparsed::Foreign
-                });
+                let is_first = u16::from_be_bytes([first, second]) & 0xfff8 == 0;
+                fragment = Fragment {
+                    identification: u32::from_be_bytes(identification),
+                    // The fragments of a packet may differ in what their headers name next (RFC 8200, 4.5).
+                    protocol: protocol::FRAGMENT,
+                    piece: if is_first { Piece::First } else { Piece::Later },
+                };
+                if !is_first {
+                    let ours = is_transport(header.next_header) || is_extension(header.next_header);
+                    let protocol = if ours { protocol::FRAGMENT } else { header.next_header };
+                    return Ok(Chain {
+                        protocol,
+                        length,
+                        fragment,
+                    });
+                }
             }
             _ => {}
         }
@@ -125,5 +167,9 @@ fn skip_extensions<P: Packet + ?Sized>(
     if is_extension(protocol) {
         return Err(malformed);
     }
-    Ok((protocol, skipped))
+    Ok(Chain {
+        protocol,
+        length,
+        fragment,
+    })
 }

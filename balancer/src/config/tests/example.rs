@@ -41,6 +41,7 @@ fn full_example() -> Config {
             protocol: Protocol::Tcp,
             forwarding: Forwarding::Nat,
             source_addresses: vec![],
+            mss: None,
             affinity: Affinity::ClientIpPort,
             affinity_prefix: AffinityPrefix { v4: 32, v6: 128 },
             affinity_timeout: Duration::from_hours(3),
@@ -189,12 +190,9 @@ fn a_backend_without_a_name_is_named_by_its_address() {
 
 #[test]
 fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
-    let text = FULL_EXAMPLE
-        .replace("\"client-ip-port\"", "\"quic-cid\"      ")
-        .replace("\"reassign\"", "\"reject\"");
+    let text = FULL_EXAMPLE.replace("\"client-ip-port\"", "\"quic-cid\"      ");
     let expected = "\
 test.toml:32:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
-test.toml:35:14: when_down = \"reject\" is not supported by this version; use \"reassign\"
 test.toml:56:1: passive is not supported by this version; leave it out
 test.toml:60:1: limits is not supported by this version; leave it out
 test.toml:74:1: sources is not supported by this version; leave it out";
@@ -203,10 +201,7 @@ test.toml:74:1: sources is not supported by this version; leave it out";
 
 #[test]
 fn every_unsupported_value_is_refused() {
-    for (key, supported, values) in [
-        ("affinity", "client-ip-port", &["quic-cid"][..]),
-        ("when_down", "reassign", &["reject"]),
-    ] {
+    for (key, supported, values) in [("affinity", "client-ip-port", &["quic-cid"])] {
         let with = |value: &str| {
             let text = format!(
                 r#"

@@ -12,8 +12,8 @@ use proptest::{collection::vec, option, prelude::*};
 use super::{
     super::{
         Admin, AffinityPrefix, Backend, CommandProbe, Config, Control, Dataplane, DnsProbe, Forwarding, GrpcProbe,
-        HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Rate, Selection,
-        Service, Sources, TcpProbe, Tls, Tracking, Trust, TunnelSource, UdpProbe, address_text, export,
+        HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Protocol, Rate,
+        Selection, Service, Sources, TcpProbe, Tls, Tracking, Trust, TunnelSource, UdpProbe, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -206,7 +206,7 @@ prop_compose! {
         (panic_threshold, wake) in (0.0..=1.0, vec("[a-z{}\"\\\\ é\n]{1,9}", 0..3)),
         (health, max_fails, fail_timeout) in (option::of(health().boxed()), option::of(1_u32..=1000), duration(1)),
         limits in option::of((1_u32.., 1_u32..)),
-        source_addresses in option::of(source_addresses(253)),
+        (source_addresses, mss) in (option::of(source_addresses(253)), option::of(28_u16..=65_495)),
         mut backends in backends(v4),
         (pins, sources) in clients(v4),
     ) -> Service {
@@ -233,6 +233,7 @@ prop_compose! {
             protocol,
             forwarding,
             source_addresses: source_addresses.unwrap_or_default(),
+            mss: mss.filter(|_| protocol == Protocol::Tcp),
             affinity,
             affinity_prefix: AffinityPrefix { v4: v4_bits, v6: v6_bits },
             affinity_timeout,

@@ -32,35 +32,3 @@ fn a_header_longer_than_its_packet_is_malformed() {
         assert_eq!(parse(frame.as_slice()), malformed(&sample), "{length} bytes");
     }
 }
-
-#[test]
-fn fragments_are_told_from_whole_packets() {
-    for protocol in [ip_number::TCP, ip_number::UDP] {
-        let sample = Sample::new(Family::V4, protocol);
-        let with = |field: u16| {
-            spoiled(&sample, |frame| {
-                put(frame, sample.network() + ipv4_field::FRAGMENT, field.to_be_bytes());
-            })
-        };
-        // Neither "don't fragment" nor the reserved bit makes a fragment.
-        for field in [0x0000, 0x4000, 0x8000, 0xc000] {
-            assert_eq!(parse(with(field).as_slice()), Ok(sample.headers()), "{field:#06x}");
-        }
-        // "More fragments", each bit of the offset, and both.
-        for field in (0..=13).map(|bit| 1 << bit).chain([0x3fff, 0x6001, 0xffff]) {
-            assert_eq!(parse(with(field).as_slice()), fragment(&sample), "{field:#06x}");
-        }
-    }
-}
-
-#[test]
-fn fragments_of_other_protocols_are_foreign() {
-    let sample = Sample::new(Family::V4, ip_number::TCP);
-    for field in [0x2000, 0x0001] {
-        let frame = spoiled(&sample, |frame| {
-            put(frame, sample.network() + ipv4_field::FRAGMENT, u16::to_be_bytes(field));
-            frame[sample.network() + ipv4_field::PROTOCOL] = ip_number::ICMP.0;
-        });
-        assert_eq!(parse(frame.as_slice()), FOREIGN);
-    }
-}

@@ -23,20 +23,6 @@ fn a_payload_length_that_does_not_fit_is_malformed() {
     }
 }
 
-#[test]
-fn fragments_of_other_protocols_are_foreign() {
-    for (offset, more) in [(0, true), (1, false)] {
-        for protocol in [
-            ip_number::IPV6_ICMP,
-            ip_number::ENCAP_SEC,
-            ip_number::IPV6_NO_NEXT_HEADER,
-        ] {
-            let sample = Sample::extended(protocol, [Extension::Fragment { offset, more }]);
-            assert_eq!(parse(sample.frame().as_slice()), FOREIGN, "{protocol:?}");
-        }
-    }
-}
-
 /// One of each kind, where RFC 8200, 4.1 wants it.
 fn all_extensions() -> [Extension; 6] {
     [
@@ -125,23 +111,6 @@ fn a_packet_on_a_source_route_to_elsewhere_is_foreign() {
             assert_eq!(parse(sample.frame().as_slice()), FOREIGN, "{sample:?}");
         }
     }
-}
-
-#[test]
-fn fragments_are_told_from_atomic_ones() {
-    for protocol in [ip_number::TCP, ip_number::UDP, ip_number::IPV6_DEST_OPTIONS] {
-        for (offset, more) in [(0, true), (1, false), (1, true), (0x1000, false), (0x1fff, true)] {
-            for before in [vec![], vec![Extension::HopByHop(0)]] {
-                let chain = [before, vec![Extension::Fragment { offset, more }]].concat();
-                let sample = Sample::extended(protocol, chain);
-                assert_eq!(parse(sample.frame().as_slice()), fragment(&sample), "{sample:?}");
-            }
-        }
-    }
-    // The two reserved bits between offset and "more fragments" say nothing (RFC 8200, 4.5).
-    let sample = Sample::extended(ip_number::TCP, [Extension::ATOMIC_FRAGMENT]);
-    let frame = spoiled(&sample, |frame| frame[sample.network() + 40 + 3] = 0x06);
-    assert_eq!(parse(frame.as_slice()), Ok(sample.headers()));
 }
 
 #[test]

@@ -1,0 +1,63 @@
+//! Pieces of packets. The first one shows the ports, and is remembered for those that follow: they then go where it goes, as
+//! any packet of the same flow does.
+
+use balancer_common::{
+    DropReason, Event,
+    abi::{EndpointKey, FirstFragment, FragmentKey},
+    packet::{Headers, Piece},
+};
+
+use crate::{Verdict, maps, service, source};
+
+/// Learns the ports of a fragment from the first one of its packet, or remembers them if it is that. Returns whether they are
+/// known.
+#[inline(always)]
+pub(crate) fn complete(headers: &mut Headers) -> bool {
+    complete_fragment(&raw mut *headers)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn complete_fragment(headers: *mut Headers) -> bool {
+    // SAFETY: the caller passes a reference that it does not use meanwhile, and the verifier knows the size of what it points to.
+    let Some(headers) = (unsafe { headers.as_mut() }) else {
+        return false;
+    };
+    let key = FragmentKey {
+        source: headers.source,
+        destination: headers.destination,
+        identification: headers.fragment.identification,
+        protocol: headers.fragment.protocol.into(),
+    };
+    let now = source::now();
+    if headers.fragment.piece == Piece::First {
+        if service::of_destination(headers).is_some() || service::backend_of_source(headers).is_some() {
+            let first = FirstFragment {
+                ports: headers.ports,
+                protocol: headers.protocol.into(),
+                seen: now,
+            };
+            maps::remember_first_fragment(&key, &first);
+        }
+        return true;
+    }
+    let Some(first) = maps::first_fragment(&key) else {
+        return false;
+    };
+    if !first.is_recent(now) {
+        return false;
+    }
+    headers.ports = first.ports;
+    headers.protocol = first.protocol as u8;
+    maps::count_event(Event::FragmentFollowed);
+    true
+}
+
+/// Drops a later fragment for a VIP: which service it is for is not known.
+#[inline(always)]
+pub(crate) fn refuse(headers: &Headers) -> Result<Verdict, DropReason> {
+    match maps::endpoint(&EndpointKey::vip(headers.destination)) {
+        Some(_) => Err(DropReason::Fragment),
+        None => Ok(Verdict::Pass),
+    }
+}

@@ -3,12 +3,12 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::UdpSocket,
+    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::demo::{
     clients::Clients,
@@ -20,31 +20,27 @@ use crate::demo::{
 /// Packets to each service whose lifetime ends at the balancer.
 const EXPIRING: u32 = 5;
 
-/// Datagrams that have to be cut up.
-const DATAGRAMS: u32 = 4;
+/// TCP segments to each service whose header is cut off.
+const CUT_OFF: u32 = 4;
 
-/// Their length, UDP header included.
-const DATAGRAM: u32 = 3_000;
-
-/// What a fragment holds of a datagram: the lab's MTU of 1500 without the IPv4 header.
-const FRAGMENT: u32 = 1_480;
+/// Bytes that are left of it.
+const REST: usize = 10;
 
 /// How long packets may take to arrive and be counted.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(in crate::demo) fn show(clients: &Clients<'_>, stage: &Stage<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let fragments = DATAGRAM.div_ceil(FRAGMENT);
     report.act(
         "Every dropped packet is counted by its reason",
         &format!(
             "Packets that must not get through: {EXPIRING} over IPv4 and {EXPIRING} over IPv6 whose TTL or hop limit is \
-             1, and {DATAGRAMS} datagrams of {DATAGRAM} bytes to the VIP, which leave the client in {fragments} \
-             fragments each. `balancer_drops_total` tells them apart by reason."
+             1, and {CUT_OFF} TCP segments to each VIP with {REST} bytes of their header. `balancer_drops_total` tells \
+             them apart by reason."
         ),
     );
     let before = stage.scrape()?.drops();
     let mut expected = before.clone();
-    for (reason, packets) in [("ttl_expired", 2 * EXPIRING), ("fragment", DATAGRAMS * fragments)] {
+    for (reason, packets) in [("ttl_expired", 2 * EXPIRING), ("malformed", 2 * CUT_OFF)] {
         *expected.entry(reason.to_owned()).or_default() += u64::from(packets);
     }
     clients.host.enter(send)?;
@@ -91,11 +87,12 @@ fn send() -> io::Result<()> {
             // It sends its first packet at once and is closed before it would send another.
             let _in_progress: io::Result<()> = socket.connect(&vip.into());
         }
-    }
-    let payload = vec![0; (DATAGRAM - 8) as usize];
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    for _ in 0..DATAGRAMS {
-        socket.send_to(&payload, Service::Web.vip())?;
+        let socket = Socket::new(Domain::for_address(vip), Type::RAW, Some(Protocol::TCP))?;
+        // A raw IPv6 socket takes the port for a protocol.
+        let receiver = SocketAddr::new(vip.ip(), 0);
+        for _ in 0..CUT_OFF {
+            socket.send_to(&[0; REST], &receiver.into())?;
+        }
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::Namespace;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often is asked: a veth pair may keep what an XDP program sends back until something else passes.
-const REQUESTS: usize = 8;
+const REQUESTS: usize = 25;
 
 /// Length of the header of an echo message (RFC 792, RFC 4443).
 const HEADER: usize = 8;

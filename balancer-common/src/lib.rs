@@ -20,6 +20,7 @@ pub mod icmp;
 pub mod mss;
 pub mod packet;
 pub mod perfect_hash;
+pub mod quic;
 pub mod reset;
 pub mod rewrite;
 pub mod source_port;

@@ -5,10 +5,9 @@
 use balancer_common::{
     DropReason,
     abi::{
-        AffinityKind, Backend, BackendFlags, Flow, FlowKey, Forwarding, Owner, Selection, Service, Tracking, WhenDown,
-        protocol,
+        AffinityKind, Backend, BackendFlags, Flow, FlowKey, Forwarding, Owner, Selection, Service, Tracking, protocol,
     },
-    affinity::{self, Memory, Phase, Sender, Standing, tcp},
+    affinity::tcp,
     hash,
     packet::Headers,
 };
@@ -51,7 +50,11 @@ pub(crate) fn forward(
         Err(reason) => return Some(Err(reason)),
     }
     if is_tracked && !is_known {
-        remember(&key, headers, backend_index, backend);
+        let owner = Owner {
+            backend: backend_index,
+            incarnation: backend.incarnation,
+        };
+        inbound::remember_flow(&key, headers, owner);
     }
     let begins = headers.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
     inbound::count(
@@ -71,16 +74,11 @@ fn of_flow(flow: &mut Flow, headers: &Headers, timeout: u32) -> Option<u32> {
     let now = maps::now();
     let owner = flow.owner;
     let backend = maps::backend(owner.backend)?;
-    let serves = affinity::standing(Memory::Flow, backend.flags, WhenDown::Reassign) == Standing::Serves;
-    let lifetime = maps::lifetimes().of(flow.phase, timeout);
-    if !serves || backend.incarnation != owner.incarnation || !affinity::is_remembered(now, flow.last_seen, lifetime) {
+    let serves = select::serves_flows(backend) && backend.incarnation == owner.incarnation;
+    if !serves || !select::is_remembered(flow, now, timeout) {
         return None;
     }
-    let phase = flow.phase.after(Sender::Client, headers.tcp_flags);
-    maps::advance(flow, phase);
-    if flow.last_seen != now {
-        flow.last_seen = now;
-    }
+    select::keep_flow(flow, headers, now);
     Some(owner.backend)
 }
 
@@ -104,20 +102,4 @@ fn is_simple(service: &Service, backend: &Backend) -> bool {
         Forwarding::FullNat => false,
         Forwarding::Dsr | Forwarding::Ipip | Forwarding::Gue => true,
     }
-}
-
-/// Notes where the flow goes.
-#[inline(always)]
-fn remember(key: &FlowKey, headers: &Headers, index: u32, backend: &Backend) {
-    let flow = Flow {
-        owner: Owner {
-            backend: index,
-            incarnation: backend.incarnation,
-        },
-        last_seen: maps::now(),
-        phase: Phase::first(headers.protocol, headers.tcp_flags),
-        _padding: 0,
-        _reserved: 0,
-    };
-    maps::remember_flow(key, &flow);
 }

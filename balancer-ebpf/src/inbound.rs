@@ -10,6 +10,7 @@ use balancer_common::{
 use crate::{
     Verdict, forward, maps, mss,
     packet::XdpPacket,
+    quic,
     select::{self, Purpose, Selection},
 };
 
@@ -19,7 +20,7 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
     let record = maps::service(service).ok_or(DropReason::Internal)?;
     let key = select::flow_key(service, headers);
     let mut selection = Selection::NONE;
-    select::select(service, headers, Purpose::Forward, &mut selection)?;
+    select(packet, headers, service, Purpose::Forward, &mut selection)?;
     if headers.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
@@ -37,6 +38,26 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
     })
 }
 
+/// Selects the backend of a packet to the service with index `service`: the one that its connection ID names if it has such
+/// a thing, else that of its flow or client.
+///
+/// # Errors
+///
+/// Why no backend gets the packet.
+#[inline(always)]
+pub(crate) fn select(
+    packet: &XdpPacket<'_>,
+    headers: &Headers,
+    service: u32,
+    purpose: Purpose,
+    selection: &mut Selection,
+) -> Result<(), DropReason> {
+    if quic::select(packet, headers, service, purpose, selection)? {
+        return Ok(());
+    }
+    select::select(service, headers, purpose, selection)
+}
+
 /// Notes where the flow and its client go, if they are to be remembered.
 #[inline(always)]
 fn remember(key: &FlowKey, headers: &Headers, selection: &Selection, incarnation: u32) {
@@ -44,25 +65,30 @@ fn remember(key: &FlowKey, headers: &Headers, selection: &Selection, incarnation
         backend: selection.index,
         incarnation,
     };
-    let last_seen = maps::now();
     if selection.note_flow {
-        let flow = Flow {
-            owner,
-            last_seen,
-            phase: Phase::first(headers.protocol, headers.tcp_flags),
-            _padding: 0,
-            _reserved: 0,
-        };
-        maps::remember_flow(key, &flow);
+        remember_flow(key, headers, owner);
     }
     if selection.note_client {
         let client = Client {
             owner,
-            last_seen,
+            last_seen: maps::now(),
             _padding: 0,
         };
         maps::remember_client(&selection.client, &client);
     }
+}
+
+/// Notes where the flow goes that this packet is the first one of.
+#[inline(always)]
+pub(crate) fn remember_flow(key: &FlowKey, headers: &Headers, owner: Owner) {
+    let flow = Flow {
+        owner,
+        last_seen: maps::now(),
+        phase: Phase::first(headers.protocol, headers.tcp_flags),
+        _padding: 0,
+        _reserved: 0,
+    };
+    maps::remember_flow(key, &flow);
 }
 
 /// Counts a packet that is forwarded.

@@ -26,6 +26,7 @@ mod inbound;
 mod maps;
 mod mss;
 mod outcome;
+mod quic;
 mod reply;
 mod route;
 mod select;
@@ -290,7 +291,8 @@ fn explanation(context: &XdpContext) -> Explanation {
     explanation.slot = select::slot_of(service, &key);
     explanation.reason = Reason::NoBackend as u32;
     let mut selection = Selection::NONE;
-    if select::select(index, &headers, Purpose::Ask, &mut selection).is_ok() {
+    let packet = XdpPacket::new(context);
+    if inbound::select(&packet, &headers, index, Purpose::Ask, &mut selection).is_ok() {
         explanation.backend = selection.index;
         explanation.reason = selection.reason as u32;
     }

@@ -6,14 +6,14 @@
 use balancer_common::{
     DropReason,
     abi::{
-        self, Address, AffinityKind, Backend, ClientKey, FlowKey, Owner, Reason, Service, Slot, Tick, Tracking,
+        self, Address, AffinityKind, Backend, ClientKey, Flow, FlowKey, Owner, Reason, Service, Slot, Tick, Tracking,
         WhenDown, protocol,
     },
     affinity::{self, Identity, Memory, Sender, Standing, tcp},
     packet::Headers,
 };
 
-use crate::maps;
+use crate::{maps, outcome};
 
 /// A backend, why it was chosen and what is to be remembered of that.
 #[repr(C)]
@@ -100,35 +100,28 @@ pub(crate) fn select(
     purpose: Purpose,
     selection: &mut Selection,
 ) -> Result<(), DropReason> {
-    let refusal = select_backend(
+    let number = select_backend(
         service,
         &raw const *headers,
         purpose == Purpose::Ask,
         &raw mut *selection,
     );
-    match refusal.checked_sub(1) {
-        None => Ok(()),
-        Some(reason) => Err(DropReason::from_number(reason).unwrap_or(DropReason::Internal)),
-    }
+    outcome::result(number)
 }
 
-/// [`select`] as a function of its own with external linkage, which the verifier checks once for all packets. Returns zero
-/// for a packet whose backend is selected, else the reason for the drop, counted from one.
+/// [`select`] as a function of its own with external linkage, which the verifier checks once for all packets.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn select_backend(index: u32, headers: *const Headers, ask: bool, selection: *mut Selection) -> u32 {
     // SAFETY: the caller passes references, and the verifier knows the size of what they point to.
     let (Some(headers), Some(selection)) = (unsafe { headers.as_ref() }, unsafe { selection.as_mut() }) else {
-        return DropReason::Internal as u32 + 1;
+        return outcome::number(Err(DropReason::Internal));
     };
     let Some(service) = maps::service(index) else {
-        return DropReason::Internal as u32 + 1;
+        return outcome::number(Err(DropReason::Internal));
     };
     let purpose = if ask { Purpose::Ask } else { Purpose::Forward };
-    match choose(service, &flow_key(index, headers), headers, purpose, selection) {
-        Ok(()) => 0,
-        Err(reason) => reason as u32 + 1,
-    }
+    outcome::number(choose(service, &flow_key(index, headers), headers, purpose, selection))
 }
 
 #[inline(always)]
@@ -257,20 +250,33 @@ fn of_flow(
     let Some(flow) = maps::flow(key) else {
         return Ok(None);
     };
-    let lifetime = maps::lifetimes().of(flow.phase, service.timeout);
-    if !affinity::is_remembered(now, flow.last_seen, lifetime) {
+    if !is_remembered(flow, now, service.timeout) {
         return Ok(None);
     }
     let index = standing_of(flow.owner, Memory::Flow, service, purpose)?;
     if index != 0 && purpose == Purpose::Forward {
-        let phase = flow.phase.after(Sender::Client, headers.tcp_flags);
-        maps::advance(flow, phase);
-        if flow.last_seen != now {
-            flow.last_seen = now;
-            *refreshed = true;
-        }
+        *refreshed = keep_flow(flow, headers, now);
     }
     Ok(Some(index))
+}
+
+/// Whether a flow of a service whose idle flows are remembered for `timeout` still is.
+#[inline(always)]
+pub(crate) fn is_remembered(flow: &Flow, now: Tick, timeout: u32) -> bool {
+    affinity::is_remembered(now, flow.last_seen, maps::lifetimes().of(flow.phase, timeout))
+}
+
+/// Keeps a flow remembered that its client has sent a packet of. Returns whether that was to be done: it is once for every unit
+/// of the clock.
+#[inline(always)]
+pub(crate) fn keep_flow(flow: &mut Flow, headers: &Headers, now: Tick) -> bool {
+    let phase = flow.phase.after(Sender::Client, headers.tcp_flags);
+    maps::advance(flow, phase);
+    let is_due = flow.last_seen != now;
+    if is_due {
+        flow.last_seen = now;
+    }
+    is_due
 }
 
 /// Whether the service has clients that are remembered beside their flows.
@@ -292,7 +298,12 @@ fn keep_client(service: &Service, identity: &Identity, now: Tick) {
 
 /// The index of a remembered backend that serves, or 0 if another is to be chosen.
 #[inline(always)]
-fn standing_of(owner: Owner, memory: Memory, service: &Service, purpose: Purpose) -> Result<u32, DropReason> {
+pub(crate) fn standing_of(
+    owner: Owner,
+    memory: Memory,
+    service: &Service,
+    purpose: Purpose,
+) -> Result<u32, DropReason> {
     let Some(backend) = maps::backend(owner.backend) else {
         return Ok(0);
     };
@@ -324,7 +335,8 @@ fn previous_owner(service: &Service, index: u32, slot: u32) -> u32 {
     }
 }
 
+/// Whether the flows that are remembered to be the backend's are served by it.
 #[inline(always)]
-fn serves_flows(backend: &Backend) -> bool {
+pub(crate) fn serves_flows(backend: &Backend) -> bool {
     affinity::standing(Memory::Flow, backend.flags, WhenDown::Reassign) == Standing::Serves
 }

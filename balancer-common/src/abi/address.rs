@@ -35,6 +35,14 @@ impl Address {
         Self::from_little_endian(u128::from_le_bytes(octets))
     }
 
+    /// What stands for two numbers where an address is expected: its first and its last eight bytes.
+    #[inline(always)]
+    pub(crate) const fn from_numbers(first: u64, last: u64) -> Self {
+        Self {
+            words: [first.to_be(), last.to_be()],
+        }
+    }
+
     /// Whether this is an IPv4 address.
     #[inline(always)]
     pub const fn is_v4(self) -> bool {

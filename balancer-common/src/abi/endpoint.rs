@@ -15,6 +15,8 @@ pub enum Role {
     /// A VIP alone, with [`ANY_PORT`](super::ANY_PORT) and protocol 0: matched against the destination of packets that
     /// show no port. The target has no meaning.
     Vip = 3,
+    /// What a server of a service is called in QUIC connection IDs; the target is a backend index.
+    Server = 4,
 }
 
 /// What an [`Endpoint`] is found by.
@@ -45,6 +47,17 @@ impl EndpointKey {
         Self::new(Role::Vip, address, super::ANY_PORT, 0)
     }
 
+    /// The key of the server that is called `id` in the connection IDs of the service with index `service`.
+    #[inline(always)]
+    pub const fn server(service: u32, id: u64) -> Self {
+        Self::new(
+            Role::Server,
+            Address::from_numbers(service as u64, id),
+            super::ANY_PORT,
+            0,
+        )
+    }
+
     /// The port in network order.
     pub const fn port(self) -> Port {
         let [high, low, ..] = self.selector.to_ne_bytes();
@@ -64,6 +77,7 @@ impl EndpointKey {
             1 => Some(Role::Service),
             2 => Some(Role::Backend),
             3 => Some(Role::Vip),
+            4 => Some(Role::Server),
             _ => None,
         }
     }
@@ -138,7 +152,7 @@ mod tests {
     const ADDRESS: Address = Address::v4([192, 0, 2, 10]);
 
     /// Keys each of which differs from the first in one thing.
-    fn keys() -> [EndpointKey; 8] {
+    fn keys() -> [EndpointKey; 12] {
         let port = 443_u16.to_be_bytes();
         [
             EndpointKey::new(Role::Service, ADDRESS, port, protocol::TCP),
@@ -149,6 +163,10 @@ mod tests {
             EndpointKey::new(Role::Service, ADDRESS, ANY_PORT, protocol::TCP),
             EndpointKey::new(Role::Service, ADDRESS, port, protocol::UDP),
             EndpointKey::vip(ADDRESS),
+            EndpointKey::server(1, 2),
+            EndpointKey::server(2, 1),
+            EndpointKey::server(1, 3),
+            EndpointKey::vip(Address::from_numbers(1, 2)),
         ]
     }
 
@@ -169,7 +187,7 @@ mod tests {
     fn an_empty_entry_is_found_by_no_key() {
         let empty = Endpoint::default();
         assert_eq!(empty.key(), None);
-        for role in [Role::Service, Role::Backend, Role::Vip] {
+        for role in [Role::Service, Role::Backend, Role::Vip, Role::Server] {
             let least = EndpointKey::new(role, Address::UNSPECIFIED, ANY_PORT, 0);
             assert_eq!(empty.target_of(&least), None, "{role:?}");
             assert_eq!(Endpoint::new(least, 0).key(), Some(least));

@@ -18,6 +18,8 @@ pub enum Reason {
     Affinity = 4,
     /// The flow is new, and its client is pinned.
     Pin = 5,
+    /// The packet's QUIC connection ID names the backend.
+    Connection = 6,
 }
 
 impl Reason {
@@ -30,6 +32,7 @@ impl Reason {
             3 => Some(Self::NoBackend),
             4 => Some(Self::Affinity),
             5 => Some(Self::Pin),
+            6 => Some(Self::Connection),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! What the XDP program needs to know of a service.
 
 use super::{Address, TableClass, record};
+use crate::quic::{ConnectionIds, Layout};
 
 /// Which part of a packet decides where a new flow goes.
 #[repr(u8)]
@@ -10,6 +11,8 @@ pub enum AffinityKind {
     ClientIpPort = 0,
     /// The client's address alone.
     ClientIp = 1,
+    /// The server that a QUIC connection ID names, else the client's address and port.
+    QuicCid = 2,
 }
 
 /// How packets get to the service's backends.
@@ -94,7 +97,9 @@ pub struct Service {
     when_down: u8,
     has_pins: u8,
     selection: u8,
-    _reserved: [u8; 15],
+    cid_layout: u8,
+    server_id_length: u8,
+    _reserved: [u8; 13],
 }
 record!(
     Service {
@@ -110,6 +115,8 @@ record!(
         when_down,
         has_pins,
         selection,
+        cid_layout,
+        server_id_length,
         _reserved
     },
     64
@@ -142,6 +149,8 @@ pub struct ServiceParts {
     pub selection: Selection,
     /// The largest MSS that a TCP connection may be begun with, in bytes; [`u16::MAX`] leaves them all.
     pub mss: u16,
+    /// What QUIC connection IDs are like, under [`AffinityKind::QuicCid`].
+    pub connection_ids: ConnectionIds,
 }
 
 impl From<ServiceParts> for Service {
@@ -159,7 +168,9 @@ impl From<ServiceParts> for Service {
             has_pins: u8::from(parts.has_pins),
             selection: parts.selection as u8,
             mss: parts.mss,
-            _reserved: [0; 15],
+            cid_layout: parts.connection_ids.layout as u8,
+            server_id_length: parts.connection_ids.server_id_length,
+            _reserved: [0; 13],
         }
     }
 }
@@ -179,7 +190,9 @@ impl Service {
         has_pins: 0,
         selection: 0,
         mss: u16::MAX,
-        _reserved: [0; 15],
+        cid_layout: 0,
+        server_id_length: 0,
+        _reserved: [0; 13],
     };
 
     /// Which of the table maps holds the service's table.
@@ -193,6 +206,7 @@ impl Service {
     pub const fn affinity(&self) -> AffinityKind {
         match self.affinity {
             1 => AffinityKind::ClientIp,
+            2 => AffinityKind::QuicCid,
             _ => AffinityKind::ClientIpPort,
         }
     }
@@ -243,6 +257,18 @@ impl Service {
             _ => Selection::Maglev,
         }
     }
+
+    /// What QUIC connection IDs are like, under [`AffinityKind::QuicCid`].
+    #[inline(always)]
+    pub const fn connection_ids(&self) -> ConnectionIds {
+        ConnectionIds {
+            layout: match self.cid_layout {
+                1 => Layout::Katran,
+                _ => Layout::QuicLb,
+            },
+            server_id_length: self.server_id_length,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -262,6 +288,7 @@ mod tests {
         has_pins: false,
         selection: Selection::Maglev,
         mss: 1_400,
+        connection_ids: ConnectionIds::DEFAULT,
     };
 
     fn parts_of(service: &Service) -> ServiceParts {
@@ -278,6 +305,7 @@ mod tests {
             has_pins: service.has_pins(),
             selection: service.selection(),
             mss: service.mss,
+            connection_ids: service.connection_ids(),
         }
     }
 
@@ -293,11 +321,23 @@ mod tests {
                 selection: Selection::LeastFlows,
                 ..PARTS
             },
+            ServiceParts {
+                connection_ids: ConnectionIds {
+                    layout: Layout::Katran,
+                    server_id_length: 7,
+                },
+                ..PARTS
+            },
         ];
         samples.extend(TableClass::ALL.map(|table_class| ServiceParts { table_class, ..PARTS }));
         samples.extend(Forwarding::ALL.map(|forwarding| ServiceParts { forwarding, ..PARTS }));
         samples.extend(
-            [AffinityKind::ClientIpPort, AffinityKind::ClientIp].map(|affinity| ServiceParts { affinity, ..PARTS }),
+            [
+                AffinityKind::ClientIpPort,
+                AffinityKind::ClientIp,
+                AffinityKind::QuicCid,
+            ]
+            .map(|affinity| ServiceParts { affinity, ..PARTS }),
         );
         samples.extend(
             [Tracking::Full, Tracking::Changes, Tracking::None].map(|tracking| ServiceParts { tracking, ..PARTS }),

@@ -78,6 +78,7 @@ impl Identity {
 mod tests {
     use super::*;
     use crate::abi::{Forwarding, Selection, ServiceParts, TableClass, Tracking, WhenDown};
+    use crate::quic::ConnectionIds;
 
     fn service(affinity: AffinityKind, bits: u32) -> Service {
         ServiceParts {
@@ -93,6 +94,7 @@ mod tests {
             has_pins: true,
             selection: Selection::Maglev,
             mss: u16::MAX,
+            connection_ids: ConnectionIds::DEFAULT,
         }
         .into()
     }

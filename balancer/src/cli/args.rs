@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{client_address::ClientAddress, decap::DecapArgs};
+use super::{client_address::ClientAddress, connection_id::ConnectionId, decap::DecapArgs};
 
 mod backend;
 mod flows;
@@ -149,6 +149,9 @@ pub struct LookupArgs {
     /// `[2001:db8::1]:40000`.
     #[arg(value_name = "CLIENT[:PORT]")]
     pub client: ClientAddress,
+    /// The QUIC connection ID, in hexadecimal, that its packets carry, where the service's affinity looks at it.
+    #[arg(long, value_name = "HEX")]
+    pub connection_id: Option<ConnectionId>,
     #[command(flatten)]
     pub output: OutputArgs,
 }

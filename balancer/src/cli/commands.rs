@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     args::{Cli, Command, DetachArgs, LogArgs, LogFormat, LookupArgs, Output, PlanArgs, ServiceCommand},
+    connection_id::ConnectionId,
     decap, events,
     failure::Failure,
     flows, orders, text,
@@ -117,6 +118,7 @@ fn lookup(socket: &Path, args: LookupArgs) -> Result<(), Failure> {
         service: args.service,
         client: args.client.address,
         port: args.client.port,
+        connection_id: args.connection_id.map(ConnectionId::into_bytes),
     };
     match client::ask(socket, &request)? {
         Response::Lookup(lookup) => print(args.output.output, &lookup, text::lookup),

@@ -3,6 +3,7 @@
 mod args;
 mod client_address;
 mod commands;
+mod connection_id;
 mod decap;
 mod events;
 mod failure;

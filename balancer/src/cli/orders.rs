@@ -38,6 +38,7 @@ pub(super) fn backend(socket: &Path, command: BackendCommand) -> Result<(), Fail
             name,
             weight,
             backup,
+            server_id,
         }) => Order::AddBackend {
             service,
             address,
@@ -45,6 +46,7 @@ pub(super) fn backend(socket: &Path, command: BackendCommand) -> Result<(), Fail
                 name,
                 weight,
                 backup: backup.then_some(true),
+                server_id,
             },
         },
         BackendCommand::Remove(BackendArgs { service, backend }) => Order::RemoveBackend { service, backend },

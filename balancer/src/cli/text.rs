@@ -165,6 +165,7 @@ pub(super) fn lookup(lookup: &Lookup) -> String {
         LookupReason::Affinity => "a new flow of a remembered client".to_owned(),
         LookupReason::Pin => "a new flow of a pinned client".to_owned(),
         LookupReason::Maglev => format!("a new flow: slot {slot} of {slots} in the Maglev table"),
+        LookupReason::ConnectionId => "the connection ID names it".to_owned(),
         LookupReason::NoBackend => "no backend of the service may take it".to_owned(),
     };
     format!("{client} to {service}: {backend}\nbecause: {why}")

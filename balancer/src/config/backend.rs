@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::{
-    model::{Admin, Backend, Forwarding, address_text},
+    model::{Admin, Backend, Forwarding, Quic, address_text},
+    quic,
     reader::{Distinct, Table, Value},
     report::Read,
     schema, values,
@@ -23,6 +24,10 @@ pub(super) struct Setting<'a> {
     pub(super) forwarding: Option<Forwarding>,
     /// What full NAT sends from.
     pub(super) sources: Option<&'a [IpAddr]>,
+    /// What QUIC connection IDs are like, if they are looked at.
+    pub(super) quic: Option<Quic>,
+    /// Whether QUIC connection IDs are known not to be looked at.
+    pub(super) ignores_server_ids: bool,
 }
 
 /// What no two backends of a service may share.
@@ -30,6 +35,7 @@ pub(super) struct Setting<'a> {
 struct Taken {
     names: Distinct<String>,
     endpoints: Distinct<Endpoint>,
+    server_ids: Distinct<u64>,
 }
 
 /// Reads the `[[service.backend]]` tables of one service.
@@ -57,15 +63,28 @@ fn backend(table: Table<'_>, setting: Setting<'_>, taken: &mut Taken) -> Read<Ba
     let weight = table.or("weight", DEFAULT_WEIGHT, |value| value.integer(0..=MAX_WEIGHT));
     let backup = table.or("backup", false, |value| value.boolean());
     let admin = table.or("admin", Admin::Active, |value| value.one_of());
+    let server_id = table.optional("server_id", |value| quic::server_id(&value, setting.quic));
     let (address, port) = endpoint?;
-    Ok(Backend {
+    let backend = Backend {
         name: name?.unwrap_or_else(|| address_text(address, port)),
         address,
         port,
         weight: weight?,
         backup: backup?,
         admin: admin?,
-    })
+        server_id: server_id?,
+    };
+    if let Some(quic) = setting.quic {
+        let key = if table.has("server_id") { "server_id" } else { "address" };
+        let value = table.required(key, "")?;
+        quic::admit(&mut taken.server_ids, &value, quic, &backend)?;
+    } else if setting.ignores_server_ids && backend.server_id.is_some() {
+        table.warn_at(
+            "server_id",
+            "server_id has no effect without affinity = \"quic-cid\"; leave it out",
+        );
+    }
+    Ok(backend)
 }
 
 fn endpoint(value: &Value<'_>, setting: Setting<'_>, taken: &mut Taken) -> Read<Endpoint> {

@@ -11,8 +11,8 @@ use toml::ser::ValueSerializer;
 
 use super::{
     model::{
-        Backend, Config, Control, Dataplane, Limits, Metrics, Passive, Pin, PinTarget, Probing, Service, Sources,
-        TunnelSource, address_text,
+        Affinity, Backend, Config, Control, Dataplane, Limits, Metrics, Passive, Pin, PinTarget, Probing, Quic,
+        QuicLayout, Service, Sources, TunnelSource, address_text,
     },
     schema::{self, Shape},
     sections::VERSION,
@@ -93,6 +93,7 @@ fn write_service(out: &mut Writer, service: &Service) {
         affinity,
         affinity_prefix,
         affinity_timeout,
+        quic,
         when_down,
         maglev_size,
         selection,
@@ -129,6 +130,17 @@ fn write_service(out: &mut Writer, service: &Service) {
     out.key("wake", wake);
     if let Some(health) = health {
         health::write(out, health);
+    }
+    if *affinity == Affinity::QuicCid {
+        let Quic {
+            layout,
+            server_id_length,
+        } = quic;
+        out.table(&schema::QUIC);
+        out.key("layout", layout);
+        if *layout == QuicLayout::QuicLb {
+            out.key("server_id_length", server_id_length);
+        }
     }
     if let Some(Passive {
         max_fails,
@@ -169,6 +181,7 @@ fn write_backend(out: &mut Writer, backend: &Backend) {
         weight,
         backup,
         admin,
+        server_id,
     } = backend;
     out.table(&schema::BACKEND);
     out.key("name", name);
@@ -176,6 +189,9 @@ fn write_backend(out: &mut Writer, backend: &Backend) {
     out.key("weight", weight);
     out.key("backup", backup);
     out.key("admin", admin);
+    if let Some(server_id) = server_id {
+        out.key("server_id", server_id.to_string());
+    }
 }
 
 fn path(path: &Path) -> String {

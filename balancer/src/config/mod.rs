@@ -11,6 +11,7 @@ mod diagnostic;
 mod export;
 mod health;
 mod model;
+mod quic;
 mod reader;
 mod report;
 mod schema;
@@ -39,7 +40,7 @@ pub use self::{
     diagnostic::{ConfigError, Diagnostic},
     export::{export, export_service},
     model::*,
-    values::backend_address,
+    values::{backend_address, hex, server_id},
 };
 
 /// What diagnostics call a configuration that is no file.

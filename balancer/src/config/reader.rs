@@ -77,7 +77,7 @@ impl<'t> Table<'t> {
             name: key,
             content,
         };
-        match value.objection(content.get_ref()) {
+        match value.objection() {
             Some(objection) => Err(value.refuse(objection)),
             None => Ok(Some(value)),
         }
@@ -171,8 +171,8 @@ impl<'t> Value<'t> {
         self.content.span().start
     }
 
-    fn objection(&self, content: &DeValue<'_>) -> Option<String> {
-        let objection = |unsupported: &Unsupported| unsupported.objection(self.table, self.name, content);
+    fn objection(&self) -> Option<String> {
+        let objection = |unsupported: &Unsupported| unsupported.objection(self.table, self.name);
         self.reader.unsupported.iter().find_map(objection)
     }
 
@@ -315,8 +315,7 @@ impl<'t> Value<'t> {
             return Ok(variant);
         }
         let names: Vec<_> = E::value_variants().iter().filter_map(E::to_possible_value).collect();
-        let offered = |name: &&str| self.objection(&DeValue::String((*name).into())).is_none();
-        let names: Vec<&str> = names.iter().map(PossibleValue::get_name).filter(offered).collect();
+        let names: Vec<&str> = names.iter().map(PossibleValue::get_name).collect();
         let hint = nearest(text, &names).map_or_else(String::new, |meant| format!(" did you mean {meant:?}?"));
         let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
         let message = format!(

@@ -114,6 +114,7 @@ pub(super) const SERVICE: Shape = Shape {
         "affinity",
         "affinity_prefix",
         "affinity_timeout",
+        "quic",
         "when_down",
         "maglev_size",
         "selection",
@@ -134,6 +135,12 @@ pub(super) const AFFINITY_PREFIX: Shape = Shape {
     path: "service.affinity_prefix",
     form: Form::Inline,
     keys: &["v4", "v6"],
+};
+
+pub(super) const QUIC: Shape = Shape {
+    path: "service.quic",
+    form: Form::Single,
+    keys: &["layout", "server_id_length"],
 };
 
 pub(super) const HEALTH: Shape = Shape {
@@ -211,7 +218,7 @@ pub(super) const NEW_FLOWS_PER_CLIENT: Shape = Shape {
 pub(super) const BACKEND: Shape = Shape {
     path: "service.backend",
     form: Form::Repeated,
-    keys: &["name", "address", "weight", "backup", "admin"],
+    keys: &["name", "address", "weight", "backup", "admin", "server_id"],
 };
 
 pub(super) const PIN: Shape = Shape {
@@ -235,6 +242,7 @@ const ALL: &[&Shape] = &[
     &PROBING,
     &SERVICE,
     &AFFINITY_PREFIX,
+    &QUIC,
     &HEALTH,
     &SEND,
     &EXPECT,

@@ -8,6 +8,7 @@ use super::{
     model::{
         Affinity, AffinityPrefix, Backend, Forwarding, HealthCheck, Protocol, Selection, Service, Tracking, WhenDown,
     },
+    quic,
     reader::{Distinct, Table, Value},
     report::Read,
     schema,
@@ -69,6 +70,10 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
     if let (Ok(affinity), Ok(prefix)) = (affinity, affinity_prefix) {
         check_affinity_prefix(&table, affinity, prefix);
     }
+    let quic = table.section("quic", &schema::QUIC).and_then(quic::quic);
+    if let (Ok(affinity), Ok(protocol)) = (affinity, protocol) {
+        quic::check_affinity(&table, affinity, protocol);
+    }
     let affinity_timeout = table.or("affinity_timeout", Duration::from_hours(3), |value| {
         value.duration(SHORTEST..=LONGEST)
     });
@@ -89,6 +94,8 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
         ports: ports.as_deref().ok(),
         forwarding: forwarding.ok(),
         sources: own_or(source_addresses.as_deref().ok(), default_sources),
+        quic: quic.ok().filter(|_| matches!(affinity, Ok(Affinity::QuicCid))),
+        ignores_server_ids: affinity.is_ok_and(|affinity| affinity != Affinity::QuicCid),
     };
     let backends = table.or("backend", Vec::new(), |value| backend::backends(value, setting));
     let pins = table.or("pin", Vec::new(), |value| {
@@ -118,6 +125,7 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
         affinity: affinity?,
         affinity_prefix: affinity_prefix?,
         affinity_timeout: affinity_timeout?,
+        quic: quic?,
         when_down: when_down?,
         maglev_size: maglev_size?,
         selection: selection?,

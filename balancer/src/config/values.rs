@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use balancer_common::quic::MAX_SERVER_ID;
 use domain::base::{Name, Rtype, iana::Rcode};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use ipnet::IpNet;
 use regex::bytes::RegexBuilder;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::model::ServerId;
 use crate::maglev::TableSize;
 
 /// The shortest time that anything waits for.
@@ -339,7 +341,7 @@ pub(super) fn record_data(text: &str, record_type: Rtype) -> Result<String, Stri
 }
 
 /// Bytes in hexadecimal, with or without spaces between them.
-pub(super) fn hex(text: &str) -> Result<Vec<u8>, String> {
+pub fn hex(text: &str) -> Result<Vec<u8>, String> {
     let digits: Option<Vec<u8>> = text
         .chars()
         .filter(|c| *c != ' ')
@@ -349,6 +351,11 @@ pub(super) fn hex(text: &str) -> Result<Vec<u8>, String> {
         Some((pairs, [])) => Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect()),
         _ => Err("is not hexadecimal; write two digits for each byte, like \"01ff\"".to_owned()),
     }
+}
+
+/// What a server calls itself in QUIC connection IDs.
+pub fn server_id(text: &str) -> Result<ServerId, String> {
+    ServerId::new(hex(text)?).ok_or_else(|| format!("is not 1 to {MAX_SERVER_ID} bytes; write it like \"0a00000b\""))
 }
 
 /// A regular expression.

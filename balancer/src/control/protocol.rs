@@ -48,6 +48,8 @@ pub enum Request {
         client: IpAddr,
         /// The client's port, if it is known.
         port: Option<u16>,
+        /// The QUIC connection ID that the packet carries behind a short header, if it does.
+        connection_id: Option<Vec<u8>>,
     },
     /// A change at run time.
     Order(Order),
@@ -319,6 +321,8 @@ pub enum LookupReason {
     Pin,
     /// The flow is new, and the Maglev table says so.
     Maglev,
+    /// The QUIC connection ID names the backend.
+    ConnectionId,
     /// No backend may take it.
     NoBackend,
 }

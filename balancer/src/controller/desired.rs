@@ -39,10 +39,12 @@ pub(super) fn desired_service(
         ports: service.ports.iter().map(|port| port.to_be_bytes()).collect(),
         protocol: protocol_number(service.protocol),
         affinity: match service.affinity {
-            Affinity::ClientIpPort | Affinity::QuicCid => AffinityKind::ClientIpPort,
+            Affinity::ClientIpPort => AffinityKind::ClientIpPort,
             Affinity::ClientIp => AffinityKind::ClientIp,
+            Affinity::QuicCid => AffinityKind::QuicCid,
         },
         client_mask: client_mask(service),
+        connection_ids: service.quic.connection_ids(),
         timeout: timer.units(service.affinity_timeout),
         tracking: match service.tracking {
             config::Tracking::Full => Tracking::Full,
@@ -73,12 +75,13 @@ fn desired_backends(config: &Config, service: &Service, knowledge: &Knowledge) -
     backends
         .map(|(backend, standing)| {
             let way = tunnelled_way(config, service, backend, knowledge);
-            desired_backend(backend, standing, way.and_then(Result::ok))
+            desired_backend(service, backend, standing, way.and_then(Result::ok))
         })
         .collect()
 }
 
 fn desired_backend(
+    service: &Service,
     backend: &Backend,
     (weight, flags): (u32, BackendFlags),
     way: Option<TunnelledWay>,
@@ -93,6 +96,7 @@ fn desired_backend(
         mtu: u16::try_from(way.mtu).unwrap_or(u16::MAX),
         weight,
         flags,
+        server_id: (service.affinity == Affinity::QuicCid).then(|| service.quic.number_of(backend)),
     }
 }
 

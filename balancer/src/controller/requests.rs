@@ -11,6 +11,7 @@ use super::{
 use crate::{
     config::{self, Affinity, Service},
     control::protocol::{Lookup, LookupReason, Refusal, RefusalKind, Request, Response, ServiceDetail},
+    dataplane::Question,
 };
 
 impl Controller {
@@ -20,7 +21,12 @@ impl Controller {
             Request::Services => self.services().map(Response::Services),
             Request::Service { service } => self.answer_service(&service),
             Request::Backends { service } => self.answer_backends(service.as_deref()),
-            Request::Lookup { service, client, port } => self.lookup(&service, client, port),
+            Request::Lookup {
+                service,
+                client,
+                port,
+                connection_id,
+            } => self.lookup(&service, client, port, connection_id.as_deref()),
             Request::Order(order) => self.carry_out(&order).map(Response::Done),
             Request::Apply(text) => self.apply(&text).map(Response::Done),
             Request::Plan(text) => self.plan(&text).map(Response::Plan),
@@ -62,11 +68,17 @@ impl Controller {
         Ok(Response::Backends(self.backends(service, &flows)?))
     }
 
-    fn lookup(&mut self, name: &str, client: IpAddr, port: Option<u16>) -> anyhow::Result<Response> {
+    fn lookup(
+        &mut self,
+        name: &str,
+        client: IpAddr,
+        port: Option<u16>,
+        connection_id: Option<&[u8]>,
+    ) -> anyhow::Result<Response> {
         let service = resolve::service(&self.intent.running, name)?.clone();
-        check_lookup(&service, client, port)?;
+        check_lookup(&service, client, port, connection_id)?;
         let asked = SocketAddr::new(client, port.unwrap_or(0));
-        let explanation = self.explain_any_port(&service, asked)?;
+        let explanation = self.explain_any_port(&service, asked, connection_id)?;
         let backend = self
             .dataplane
             .state()
@@ -89,6 +101,7 @@ impl Controller {
                 Some(Reason::Maglev) => LookupReason::Maglev,
                 Some(Reason::Affinity) => LookupReason::Affinity,
                 Some(Reason::Pin) => LookupReason::Pin,
+                Some(Reason::Connection) => LookupReason::ConnectionId,
                 Some(Reason::NoBackend | Reason::NoService) | None => LookupReason::NoBackend,
             },
             slot: explanation.slot,
@@ -98,15 +111,23 @@ impl Controller {
 
     /// Asks the data plane about each port of the service until one has a flow of the client; else the first port's
     /// answer counts, which is every port's.
-    fn explain_any_port(&mut self, service: &Service, client: SocketAddr) -> anyhow::Result<Explanation> {
+    fn explain_any_port(
+        &mut self,
+        service: &Service,
+        client: SocketAddr,
+        connection_id: Option<&[u8]>,
+    ) -> anyhow::Result<Explanation> {
         let protocol = desired::protocol_number(service.protocol);
         let any = [1];
         let ports: &[u16] = if service.ports.is_empty() { &any } else { &service.ports };
         let mut first = None;
         for &port in ports {
-            let explanation = self
-                .dataplane
-                .explain(client, SocketAddr::new(service.address, port), protocol)?;
+            let explanation = self.dataplane.explain(Question {
+                client,
+                service: SocketAddr::new(service.address, port),
+                protocol,
+                connection_id,
+            })?;
             if Reason::from_u32(explanation.reason) == Some(Reason::Flow) {
                 return Ok(explanation);
             }
@@ -116,14 +137,25 @@ impl Controller {
     }
 }
 
-fn check_lookup(service: &Service, client: IpAddr, port: Option<u16>) -> Result<(), Refusal> {
+fn check_lookup(
+    service: &Service,
+    client: IpAddr,
+    port: Option<u16>,
+    connection_id: Option<&[u8]>,
+) -> Result<(), Refusal> {
     if client.is_ipv4() != service.address.is_ipv4() {
         return Err(usage(format!(
             "{client} cannot be a client of {}, whose address is {}",
             service.name, service.address
         )));
     }
-    if port.is_none() && service.affinity == Affinity::ClientIpPort {
+    if connection_id.is_some() && service.affinity != Affinity::QuicCid {
+        return Err(usage(format!(
+            "{} does not look at connection IDs: leave it out, or give the service affinity = \"quic-cid\"",
+            service.name
+        )));
+    }
+    if port.is_none() && connection_id.is_none() && service.affinity != Affinity::ClientIp {
         let example = SocketAddr::new(client, 40_000);
         return Err(usage(format!(
             "the affinity of {} counts the client's port as well: name it, for example {example}",

@@ -27,6 +27,7 @@ use balancer_common::abi::{NeighborRequest, WakeRequest};
 pub use attach::Attachment;
 pub use clock::TimerTick;
 pub use decap::{Decapsulator, FateCounts, counts_on};
+pub use explain::Question;
 pub use flows::{FlowCounts, Swept};
 pub use maps::Capacity;
 pub use packet_log::PacketLog;

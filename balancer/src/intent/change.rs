@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Admin, Backend, Config, Service, address_text};
+use crate::config::{Admin, Backend, Config, ServerId, Service, address_text};
 
 /// What a backend is recognised by within its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,6 +77,8 @@ pub enum Modification {
     Backup(bool),
     /// What the operator wants of it.
     Admin(Admin),
+    /// What it calls itself in QUIC connection IDs.
+    ServerId(Option<ServerId>),
 }
 
 /// What a change is about is missing, or what it adds is there already.
@@ -143,6 +145,7 @@ impl Change {
                     Modification::Weight(weight) => backend.weight = *weight,
                     Modification::Backup(backup) => backend.backup = *backup,
                     Modification::Admin(admin) => backend.admin = *admin,
+                    Modification::ServerId(id) => backend.server_id.clone_from(id),
                 }
             }
         }
@@ -180,6 +183,7 @@ impl Modification {
             Self::Weight(_) => "weight",
             Self::Backup(_) => "backup",
             Self::Admin(_) => "admin",
+            Self::ServerId(_) => "server_id",
         }
     }
 }
@@ -231,6 +235,8 @@ impl fmt::Display for Modification {
             Self::Weight(weight) => write!(f, "{key} = {weight}"),
             Self::Backup(backup) => write!(f, "{key} = {backup}"),
             Self::Admin(admin) => write!(f, "{key} = {admin}"),
+            Self::ServerId(Some(id)) => write!(f, "{key} = {id}"),
+            Self::ServerId(None) => write!(f, "no {key}"),
         }
     }
 }

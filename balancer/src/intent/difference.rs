@@ -77,12 +77,14 @@ fn modifications(from: &Backend, to: &Backend) -> Vec<Modification> {
         weight,
         backup,
         admin,
+        server_id,
     } = to;
     [
         (from.name != *name).then(|| Modification::Name(name.clone())),
         (from.weight != *weight).then_some(Modification::Weight(*weight)),
         (from.backup != *backup).then_some(Modification::Backup(*backup)),
         (from.admin != *admin).then_some(Modification::Admin(*admin)),
+        (from.server_id != *server_id).then(|| Modification::ServerId(server_id.clone())),
     ]
     .into_iter()
     .flatten()

@@ -227,6 +227,7 @@ fn change() -> impl Strategy<Value = Change> {
                 weight: 100,
                 backup: false,
                 admin: Admin::Active,
+                server_id: None,
             },
         },
         4 => Change::RemoveBackend {

@@ -1,7 +1,8 @@
 //! What the data plane should hold.
 
-use balancer_common::abi::{
-    Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, Selection, SourcePool, Tracking, WhenDown,
+use balancer_common::{
+    abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, Selection, SourcePool, Tracking, WhenDown},
+    quic::ConnectionIds,
 };
 
 use crate::maglev::TableSize;
@@ -28,6 +29,8 @@ pub struct DesiredService {
     pub affinity: AffinityKind,
     /// The bits of a client's address that count where the affinity is the client's.
     pub client_mask: Address,
+    /// What QUIC connection IDs are like, under [`AffinityKind::QuicCid`].
+    pub connection_ids: ConnectionIds,
     /// How long an idle flow or client keeps its backend, in units of [`Tick`](balancer_common::abi::Tick).
     pub timeout: u32,
     /// Which flows are remembered.
@@ -69,6 +72,8 @@ pub struct DesiredBackend {
     pub weight: u32,
     /// What it may be given, and what the data plane is to remember of it.
     pub flags: BackendFlags,
+    /// What it is called in QUIC connection IDs, where they are looked at; no two backends of a service are called the same.
+    pub server_id: Option<u64>,
 }
 
 /// Clients of a service that belong together.

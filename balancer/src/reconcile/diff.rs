@@ -96,6 +96,9 @@ impl<'a> Plan<'a> {
             endpoints.add_service(service.index, service.desired);
             // Where no reply comes by, none needs to be recognised.
             let replying = service.desired.forwarding.replies_return();
+            for backend in &service.backends {
+                endpoints.add_server(service.index, backend.index, backend.desired);
+            }
             for backend in service.backends.iter().filter(|_| replying) {
                 endpoints.add_backend(backend.index, service.desired, backend.desired);
             }
@@ -210,7 +213,7 @@ impl<'a> Plan<'a> {
             .endpoints
             .iter()
             .filter(|(key, target)| self.state.endpoints.get(key) != Some(target))
-            .filter(|(key, _)| (key.role() == Some(Role::Backend)) == (side == Side::Backends))
+            .filter(|(key, _)| matches!(key.role(), Some(Role::Backend | Role::Server)) == (side == Side::Backends))
             .map(|(&key, &target)| (key, target))
             .collect();
         changed.sort_unstable();
@@ -404,6 +407,7 @@ fn service_record(service: &DesiredService) -> Service {
         table_class: TableClass::for_size(slots as usize).unwrap_or(TableClass::Large),
         timeout: service.timeout,
         affinity: service.affinity,
+        connection_ids: service.connection_ids,
         forwarding: service.forwarding,
         tracking: service.tracking,
         when_down: service.when_down,

@@ -27,6 +27,7 @@ enum Way {
 pub(super) struct Endpoints {
     services: HashMap<EndpointKey, u32>,
     backends: HashMap<EndpointKey, Owners>,
+    servers: HashMap<EndpointKey, u32>,
 }
 
 impl Endpoints {
@@ -43,6 +44,12 @@ impl Endpoints {
             .entry(EndpointKey::vip(service.vip))
             .and_modify(|first| *first = index.min(*first))
             .or_insert(index);
+    }
+
+    /// Adds what a backend of the service with index `service` is called in QUIC connection IDs.
+    pub(super) fn add_server(&mut self, service: u32, index: u32, backend: &DesiredBackend) {
+        let key = backend.server_id.map(|id| EndpointKey::server(service, id));
+        self.servers.extend(key.map(|key| (key, index)));
     }
 
     /// Adds the endpoints that a backend's replies come from.
@@ -109,11 +116,8 @@ impl Endpoints {
             let first = || owners.backends.keys().next().copied();
             Some((*key, keeper(key, owners).or_else(beside).or_else(first)?))
         });
-        self.services
-            .iter()
-            .map(|(key, target)| (*key, *target))
-            .chain(of_backends)
-            .collect()
+        let others = self.services.iter().chain(&self.servers);
+        others.map(|(key, target)| (*key, *target)).chain(of_backends).collect()
     }
 }
 

@@ -1,8 +1,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use balancer_common::abi::{
-    ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, Forwarding, NextHop, Port, Role, Selection, SourcePool,
-    Tracking, WhenDown, protocol,
+use balancer_common::{
+    abi::{
+        ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, Forwarding, NextHop, Port, Role, Selection,
+        SourcePool, Tracking, WhenDown, protocol,
+    },
+    quic::ConnectionIds,
 };
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
@@ -22,6 +25,7 @@ fn service(name: &str, vip: u8, ports: &[u16], backends: Vec<DesiredBackend>) ->
         protocol: protocol::TCP,
         affinity: AffinityKind::ClientIpPort,
         client_mask: Address::mask(128),
+        connection_ids: ConnectionIds::DEFAULT,
         timeout: 1_000,
         tracking: Tracking::Full,
         selection: Selection::Maglev,
@@ -45,6 +49,7 @@ fn backend(host: u8, port: Port) -> DesiredBackend {
         mtu: 1_500,
         weight: 100,
         flags: BackendFlags::KEEPS_FLOWS,
+        server_id: None,
     }
 }
 

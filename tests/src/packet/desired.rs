@@ -6,8 +6,9 @@ use balancer::{
     maglev::TableSize,
     reconcile::{DesiredBackend, DesiredService},
 };
-use balancer_common::abi::{
-    Address, AffinityKind, BackendFlags, Forwarding, NextHop, Selection, SourcePool, Tracking, WhenDown,
+use balancer_common::{
+    abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, Selection, SourcePool, Tracking, WhenDown},
+    quic::ConnectionIds,
 };
 
 use super::Interface;
@@ -31,6 +32,7 @@ pub fn service(
         protocol,
         affinity: AffinityKind::ClientIpPort,
         client_mask: Address::mask(128),
+        connection_ids: ConnectionIds::DEFAULT,
         timeout: TIMEOUT,
         tracking: Tracking::Full,
         when_down: WhenDown::Reassign,
@@ -65,6 +67,7 @@ pub fn backend(address: SocketAddr) -> DesiredBackend {
         mtu: 9_100,
         weight: 100,
         flags: BackendFlags::KEEPS_FLOWS.with(BackendFlags::KEEPS_CLIENTS),
+        server_id: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use balancer::{
     config::{self, XdpMode},
-    dataplane::{Dataplane, NeighborRequests},
+    dataplane::{Dataplane, NeighborRequests, Question},
     reconcile::{Desired, DesiredService, diff},
 };
 use balancer_common::abi::{Explanation, Mac, NextHop};
@@ -189,9 +189,13 @@ impl Host<'_> {
 
     /// Where a packet would go.
     pub fn explain(&mut self, client: SocketAddr, service: SocketAddr, protocol: u8) -> Explanation {
-        self.opened()
-            .explain(client, service, protocol)
-            .expect("the data plane answers")
+        let question = Question {
+            client,
+            service,
+            protocol,
+            connection_id: None,
+        };
+        self.opened().explain(question).expect("the data plane answers")
     }
 
     /// Does something and tells what was counted meanwhile.

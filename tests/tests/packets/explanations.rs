@@ -57,7 +57,7 @@ fn foretold(host: &mut Host<'_>, protocol: u8, client: SocketAddr, service: Sock
             outcome.assert(&case, Action::Drop, &packet.frame());
             assert_eq!(counted, Ledger::drop("no_backend"), "{case}");
         }
-        Reason::Flow | Reason::Maglev | Reason::Affinity | Reason::Pin => {
+        Reason::Flow | Reason::Maglev | Reason::Affinity | Reason::Pin | Reason::Connection => {
             assert_eq!(outcome.action, Action::Redirect, "{case}");
             let backend = &host.dataplane().state().backends[&explanation.backend];
             assert_eq!(read(&outcome.frame).destination.to_string(), backend.name, "{case}");

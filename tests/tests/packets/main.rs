@@ -16,6 +16,7 @@ mod inbound;
 mod least_flows;
 mod mutations;
 mod passes;
+mod quic;
 mod rejects;
 mod replies;
 mod routes;

@@ -75,4 +75,7 @@ pub struct AddBackendArgs {
     /// Let it serve only while no other backend can.
     #[arg(long)]
     pub backup: bool,
+    /// What it calls itself in QUIC connection IDs; the last bytes of its address unless given.
+    #[arg(long, value_name = "HEX")]
+    pub server_id: Option<String>,
 }

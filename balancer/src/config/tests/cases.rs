@@ -59,3 +59,8 @@ fn health_checks_are_checked() {
 fn what_concerns_single_clients_is_checked() {
     check(include_str!("cases/clients.txt"));
 }
+
+#[test]
+fn connection_ids_are_checked() {
+    check(include_str!("cases/quic.txt"));
+}

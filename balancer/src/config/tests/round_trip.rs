@@ -11,9 +11,10 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     super::{
-        Admin, AffinityPrefix, Backend, CommandProbe, Config, Control, Dataplane, DnsProbe, Forwarding, GrpcProbe,
-        HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Protocol, Rate,
-        Selection, Service, Sources, TcpProbe, Tls, Tracking, Trust, TunnelSource, UdpProbe, address_text, export,
+        Admin, Affinity, AffinityPrefix, Backend, CommandProbe, Config, Control, Dataplane, DnsProbe, Forwarding,
+        GrpcProbe, HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Protocol,
+        Quic, QuicLayout, Rate, Selection, ServerId, Service, Sources, TcpProbe, Tls, Tracking, Trust, TunnelSource,
+        UdpProbe, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -163,9 +164,16 @@ prop_compose! {
         let backend = |(number, (port, weight, backup, admin))| {
             let address = address(v4, 0, number);
             let name = if number % 2 == 0 { address_text(address, port) } else { format!("fs9.{number}_-") };
-            Backend { name, address, port, weight, backup, admin }
+            Backend { name, address, port, weight, backup, admin, server_id: None }
         };
         backends.into_iter().enumerate().map(backend).collect()
+    }
+}
+
+prop_compose! {
+    fn quic()(layout in one_of(), server_id_length in 1_u8..=8) -> Quic {
+        let server_id_length = if layout == QuicLayout::Katran { Quic::default().server_id_length } else { server_id_length };
+        Quic { layout, server_id_length }
     }
 }
 
@@ -209,13 +217,25 @@ prop_compose! {
         (source_addresses, mss) in (option::of(source_addresses(253)), option::of(28_u16..=65_495)),
         mut backends in backends(v4),
         (pins, sources) in clients(v4),
+        quic in quic(),
     ) -> Service {
+        let quic = (affinity == Affinity::QuicCid).then_some(quic);
+        let protocol = if quic.is_some() { Protocol::Udp } else { protocol };
         if !forwarding.translates_ports() {
             for backend in &mut backends {
                 if backend.name == backend.endpoint() {
                     backend.name = backend.address.to_string();
                 }
                 backend.port = None;
+            }
+        }
+        if let Some(quic) = quic {
+            // Addresses that end alike have no identity of their own.
+            for (number, backend) in (1_u8..).zip(&mut backends) {
+                let length = if quic.layout == QuicLayout::Katran { 4 } else { quic.server_id_length };
+                let mut id = vec![0; usize::from(length)];
+                id[0] = 0xf0 + number;
+                backend.server_id = ServerId::new(id);
             }
         }
         backends.push(Backend {
@@ -225,6 +245,7 @@ prop_compose! {
             weight: 1,
             backup: false,
             admin: Admin::Active,
+            server_id: None,
         });
         Service {
             name: format!("service-{number}"),
@@ -237,6 +258,7 @@ prop_compose! {
             affinity,
             affinity_prefix: AffinityPrefix { v4: v4_bits, v6: v6_bits },
             affinity_timeout,
+            quic: quic.unwrap_or_default(),
             when_down,
             maglev_size: TableSize::new(maglev_size).unwrap(),
             selection,

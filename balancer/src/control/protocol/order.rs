@@ -77,6 +77,8 @@ pub struct BackendKeys {
     pub weight: Option<u32>,
     /// Whether it serves only while no other backend can.
     pub backup: Option<bool>,
+    /// What it calls itself in QUIC connection IDs, in hexadecimal.
+    pub server_id: Option<String>,
 }
 
 /// What came of an order.

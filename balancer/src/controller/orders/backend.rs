@@ -5,7 +5,7 @@ use super::{
     Action, Step,
 };
 use crate::{
-    config::{self, Admin, Backend},
+    config::{self, Admin, Backend, ServerId},
     control::protocol::{BackendKeys, Refusal},
     intent::{Change, Endpoint, Intent, Migration, Modification},
 };
@@ -20,6 +20,7 @@ pub(super) fn add(intent: &Intent, service: &str, address: &str, keys: &BackendK
         weight: keys.weight.unwrap_or(config::DEFAULT_WEIGHT),
         backup: keys.backup.unwrap_or(false),
         admin: Admin::Active,
+        server_id: server_id(keys.server_id.as_deref())?,
     };
     let endpoint = Endpoint::from(&backend);
     let existing = known.backends.iter().find(|other| Endpoint::from(*other) == endpoint);
@@ -45,6 +46,11 @@ pub(super) fn add(intent: &Intent, service: &str, address: &str, keys: &BackendK
         action: change.map(Action::Change),
         said,
     })
+}
+
+fn server_id(text: Option<&str>) -> Result<Option<ServerId>, Refusal> {
+    let id = text.map(|text| config::server_id(text).map_err(|why| usage(format!("server ID {text} {why}"))));
+    id.transpose()
 }
 
 pub(super) fn remove(intent: &Intent, service: &str, text: &str) -> Result<Step, Refusal> {
@@ -153,9 +159,18 @@ fn unmodified(service: &str, backend: &Backend, said: String) -> Step {
 impl BackendKeys {
     /// Whether the backend has the values that are given here.
     fn agree_with(&self, backend: &Backend) -> bool {
-        let Self { name, weight, backup } = self;
+        let Self {
+            name,
+            weight,
+            backup,
+            server_id,
+        } = self;
         name.as_ref().is_none_or(|name| *name == backend.name)
             && weight.is_none_or(|weight| weight == backend.weight)
             && backup.is_none_or(|backup| backup == backend.backup)
+            && server_id.as_ref().is_none_or(|id| {
+                let own = backend.server_id.as_ref().map(ToString::to_string);
+                own.is_some_and(|own| own.eq_ignore_ascii_case(id))
+            })
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    config::{self, Admin},
+    config::{self, Admin, ServerId},
     control::protocol::{BackendKeys, RefusalKind},
 };
 
@@ -148,6 +148,7 @@ fn an_added_backend_has_what_was_asked_for_and_defaults_for_the_rest() {
         name: Some("b4".to_owned()),
         weight: Some(0),
         backup: Some(true),
+        server_id: Some("0a0b0c0d".to_owned()),
     };
     obey(&mut intent, &add("10.0.0.14:81", keys)).unwrap();
     let text = format!(
@@ -156,6 +157,7 @@ fn an_added_backend_has_what_was_asked_for_and_defaults_for_the_rest() {
     );
     let mut expected = config::parse(&text, "f").unwrap().config;
     expected.services[0].backends[3].backup = true;
+    expected.services[0].backends[3].server_id = ServerId::new(vec![10, 11, 12, 13]);
     assert_eq!(intent.running, expected);
 }
 

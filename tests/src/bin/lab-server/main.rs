@@ -1,10 +1,13 @@
 //! The servers that stand on backends in tests and in the demo. `balancer_tests::lab::HttpServer` says what they answer.
 
+mod quic;
+
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
     io::Read as _,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -37,12 +40,16 @@ struct Args {
     /// Where it listens.
     #[arg(long)]
     listen: SocketAddr,
+    /// Directory of the certificate and the key that it shows, if it speaks QUIC.
+    #[arg(long)]
+    identity: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
     Http,
     Udp,
+    Quic,
 }
 
 /// Bytes of a large body that are made at a time.
@@ -65,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
     match args.kind {
         Kind::Http => serve_http(args).await,
         Kind::Udp => serve_udp(args).await,
+        Kind::Quic => quic::serve(args).await,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     packet::XdpPacket,
     quic,
     select::{self, Purpose, Selection},
+    trace,
 };
 
 /// Sends a packet for the service with index `service` to its backend.
@@ -19,8 +20,10 @@ use crate::{
 pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u32) -> Result<Verdict, DropReason> {
     let record = maps::service(service).ok_or(DropReason::Internal)?;
     let key = select::flow_key(service, headers);
+    trace::note_service(service);
     let mut selection = Selection::NONE;
     select(packet, headers, service, Purpose::Forward, &mut selection)?;
+    trace::note_backend(selection.index, selection.reason);
     if headers.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }

@@ -33,6 +33,7 @@ mod select;
 mod service;
 mod size;
 mod source;
+mod trace;
 
 use aya_ebpf::{
     bindings::{xdp_action, xdp_md},
@@ -73,7 +74,9 @@ enum Verdict {
 /// by way of [`any_packet`].
 #[xdp(frags)]
 fn balancer(context: XdpContext) -> u32 {
-    if let Some(action) = at_once(&context) {
+    if !trace::is_on()
+        && let Some(action) = at_once(&context)
+    {
         return action;
     }
     maps::call_for_any_packet(&context);
@@ -103,12 +106,23 @@ fn at_once(context: &XdpContext) -> Option<u32> {
 /// packets that need none of them should pay, and the stack has no room for both.
 #[xdp(frags)]
 fn any_packet(context: XdpContext) -> u32 {
+    trace::begin(&context);
+    let action = decide(&context);
+    trace::end(&context, action);
+    action
+}
+
+#[inline(always)]
+fn decide(context: &XdpContext) -> u32 {
     let mut headers = Headers::EMPTY;
-    if let Err(unparsed) = parse_into(&context, &mut headers) {
-        return act(&context, refuse_for_services(unparsed));
+    if let Err(unparsed) = parse_into(context, &mut headers) {
+        trace::note_headers(&headers);
+        return act(context, refuse_for_services(unparsed));
     }
-    if headers.fragment.piece != Piece::Whole && !fragment::complete(&mut headers) {
-        return act(&context, fragment::refuse(&headers));
+    let is_complete = headers.fragment.piece == Piece::Whole || fragment::complete(&mut headers);
+    trace::note_headers(&headers);
+    if !is_complete {
+        return act(context, fragment::refuse(&headers));
     }
     if !headers.has_ports() {
         icmp::icmp_message(context.ctx, &raw const headers)
@@ -237,6 +251,7 @@ fn act(context: &XdpContext, decision: Result<Verdict, DropReason>) -> u32 {
             // Unless the loader switches it on, the verifier removes this.
             debug!(context, "packet dropped, reason {}", reason as u32);
             maps::count_drop(reason);
+            trace::note_drop(reason);
             xdp_action::XDP_DROP
         }
     }

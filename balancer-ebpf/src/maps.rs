@@ -1,6 +1,7 @@
 //! Every map of the data plane, private to this module, behind functions that say what is asked of it.
 
 mod mappings;
+mod trace;
 
 use core::{arch::asm, ptr};
 
@@ -27,6 +28,7 @@ use balancer_common::{
 };
 
 pub(crate) use mappings::{Passage, add_mapping, mapping, passage, remember_source, source, source_pool, take_over};
+pub(crate) use trace::{capture, is_traced, tell_capture, tell_decision, trace_budget, trace_filter};
 
 // The sizes below are placeholders: the loader sets those that the configuration asks for.
 
@@ -91,8 +93,9 @@ static ROUTES: PerCpuArray<Route, { ROUTE_CACHE as usize }> = PerCpuArray::new()
 static ROUTE_EPOCH: Array<u32, 1> = Array::new();
 #[btf_map]
 static NEIGHBOR_REQUESTS: RingBuf<NeighborRequest, 4_096> = RingBuf::new();
+/// By whether they tell what they decide.
 #[btf_map]
-static PROGRAMS: ProgramArray<1> = ProgramArray::new();
+static PROGRAMS: ProgramArray<2> = ProgramArray::new();
 
 // The loader sets these too. None may begin as a value that the program has a reference to somewhere, such as zero: the
 // linker takes equal constants for one, and what the loader sets would change both.
@@ -112,7 +115,7 @@ static CLOSED_LIFETIME: Global<u32> = Global::new(u32::MAX);
 #[inline(always)]
 pub(crate) fn call_for_any_packet(context: &XdpContext) {
     // SAFETY: nothing in this program has to be dropped.
-    unsafe { PROGRAMS.tail_call(context, 0) };
+    unsafe { PROGRAMS.tail_call(context, u32::from(is_traced())) };
 }
 
 /// This moment.

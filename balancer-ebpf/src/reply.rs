@@ -10,7 +10,7 @@ use balancer_common::{
     rewrite::{self, End},
 };
 
-use crate::{Verdict, maps, mss, packet::XdpPacket, route, select::Purpose};
+use crate::{Verdict, maps, mss, packet::XdpPacket, route, select::Purpose, trace};
 
 /// Sends a packet from the backend with index `index` to the client, if it belongs to a flow that came through here. One
 /// that does not, the answer to a health probe for example, is passed on as it is.
@@ -20,6 +20,7 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, index: u32)
     let Some(flow) = flow_of(headers, index, backend, Purpose::Forward) else {
         return Ok(Verdict::Pass);
     };
+    trace::note_reply(flow.service, flow.backend);
     let service = maps::service(flow.service).ok_or(DropReason::Internal)?;
     let next_hop = match route::next_hop(packet, headers, service.vip) {
         // It may be for the host itself, the answer to a health probe for example. The kernel would not forward it either.
@@ -84,7 +85,7 @@ pub(crate) fn vip_of(backend: u32) -> Option<&'static Address> {
 pub(crate) struct RepliedFlow {
     pub(crate) service: u32,
     pub(crate) service_port: Port,
-    backend: u32,
+    pub(crate) backend: u32,
     /// Whether it is known to be one, and not just to come from a backend's endpoint.
     remembered: bool,
 }

@@ -22,6 +22,7 @@ mod service;
 mod slot;
 mod table;
 mod tick;
+mod trace;
 mod wake;
 
 pub use address::Address;
@@ -39,6 +40,7 @@ pub use service::{AffinityKind, Forwarding, Selection, Service, ServiceParts, Tr
 pub use slot::Slot;
 pub use table::{LARGE_TABLE, MEDIUM_TABLE, SMALL_TABLE, TableClass};
 pub use tick::Tick;
+pub use trace::{CAPTURED, Capture, Decision, TraceFilter};
 pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.

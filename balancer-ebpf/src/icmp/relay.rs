@@ -21,7 +21,7 @@ use crate::{
     packet::XdpPacket,
     reply, route,
     select::{self, Purpose, Selection},
-    service, source,
+    service, source, trace,
 };
 
 /// Sends an error on to the end of the flow that the quoted packet came from. One about a packet that did not go through
@@ -38,7 +38,9 @@ pub(super) fn relay(packet: &mut XdpPacket<'_>, error: &Headers) -> Result<Verdi
     let (way, event) = if let Some(service) = service::of_destination(&passage.answer) {
         passage.flow = select::flow_key(service, &passage.answer);
         passage.selection = Selection::NONE;
+        trace::note_service(service);
         select::select(service, &passage.answer, Purpose::Ask, &mut passage.selection)?;
+        trace::note_backend(passage.selection.index, passage.selection.reason);
         (icmp_way_to_backend(error), Event::ErrorToBackend)
     } else if let Some(backend) = service::backend_of_source(&passage.answer) {
         let way = icmp_way_to_client(packet.context(), error, backend);
@@ -135,6 +137,7 @@ extern "C" fn icmp_way_to_client(context: *mut xdp_md, error: *const Headers, ba
 #[inline(always)]
 fn is_of_flow(passage: &mut Passage, index: u32) -> bool {
     if service::may_be_mapped(index) && reply::full_nat::mapping_of_answer(passage) {
+        trace::note_reply(passage.service, passage.backend);
         return true;
     }
     let Some(backend) = maps::backend(index) else {
@@ -146,6 +149,7 @@ fn is_of_flow(passage: &mut Passage, index: u32) -> bool {
     let Some(service) = maps::service(flow.service) else {
         return false;
     };
+    trace::note_reply(flow.service, flow.backend);
     passage.ends = Ends {
         source: service.vip,
         destination: passage.answer.destination,

@@ -16,7 +16,7 @@ use crate::{
     maps::{self, Passage},
     mss, outcome,
     packet::XdpPacket,
-    route, source,
+    route, source, trace,
 };
 
 /// Sends a backend's packet to the client whose flow has its destination. `None` if no flow has; the packet is then as it
@@ -70,6 +70,7 @@ fn find(packet: &XdpPacket<'_>, headers: &Headers, passage: &mut Passage) -> Opt
     let now = source::now();
     let mapping = mapping_of(headers, passage, now)?;
     source::answer(mapping, now, headers.tcp_flags);
+    trace::note_reply(passage.service, passage.backend);
     Some(route(packet, headers, passage))
 }
 

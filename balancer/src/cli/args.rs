@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{client_address::ClientAddress, connection_id::ConnectionId, decap::DecapArgs};
+use super::{
+    client_address::ClientAddress, client_prefix::ClientPrefix, connection_id::ConnectionId, decap::DecapArgs,
+};
 
 mod backend;
 mod flows;
@@ -63,6 +65,8 @@ pub enum Command {
     Backend(BackendCommand),
     /// Show where a client's packets go right now, and why.
     Lookup(LookupArgs),
+    /// Follow what is decided about single packets, and why. Costs nothing unless it runs; one at a time.
+    Trace(TraceArgs),
     /// Remembered flows: list, count and forget them.
     #[command(subcommand)]
     Flows(FlowsCommand),
@@ -152,6 +156,36 @@ pub struct LookupArgs {
     /// The QUIC connection ID, in hexadecimal, that its packets carry, where the service's affinity looks at it.
     #[arg(long, value_name = "HEX")]
     pub connection_id: Option<ConnectionId>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags of `trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// Only packets of this service.
+    pub service: Option<String>,
+    /// Only packets of this backend of the service: its name, or its address with or without port.
+    #[arg(long, value_name = "ADDR", requires = "service")]
+    pub backend: Option<String>,
+    /// Only packets from or to this client, or the clients of this prefix.
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    pub client: Option<ClientPrefix>,
+    /// Only packets that are dropped.
+    #[arg(long)]
+    pub drops: bool,
+    /// Only packets that are dropped for this reason, as in the metrics; may be given several times.
+    #[arg(long = "reason", value_name = "REASON")]
+    pub reasons: Vec<String>,
+    /// How many packets to show in a second, and at once, for each CPU.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: u32,
+    /// End after so many packets.
+    #[arg(long, value_name = "N")]
+    pub count: Option<usize>,
+    /// Write the packets, as they came and as they left, to this file (pcapng, up to 2048 bytes each).
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
 }

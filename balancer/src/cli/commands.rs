@@ -10,7 +10,7 @@ use super::{
     connection_id::ConnectionId,
     decap, events,
     failure::Failure,
-    flows, orders, text,
+    flows, orders, text, trace,
 };
 use crate::{
     config,
@@ -40,6 +40,7 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Flows(command) => flows::execute(socket, command),
         Command::Events(args) => events::execute(socket, &args),
         Command::Lookup(args) => lookup(socket, args),
+        Command::Trace(args) => trace::execute(socket, args),
         Command::Detach(args) => detach(socket, &args),
     }
 }

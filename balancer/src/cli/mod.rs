@@ -2,6 +2,7 @@
 
 mod args;
 mod client_address;
+mod client_prefix;
 mod commands;
 mod connection_id;
 mod decap;
@@ -10,6 +11,7 @@ mod failure;
 mod flows;
 mod orders;
 mod text;
+mod trace;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ mod event;
 mod flows;
 mod order;
 mod plan;
+mod trace;
 
 use std::net::IpAddr;
 
@@ -21,6 +22,7 @@ pub use event::{Change, Effect, Event, EventKind};
 pub use flows::{FlowCount, FlowCountView, FlowFilter, FlowList, FlowView};
 pub use order::{BackendKeys, Done, Order};
 pub use plan::{BackendName, Plan, PlannedService};
+pub use trace::{PacketDecision, PacketFate, PacketFrames, TraceFilter};
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +78,8 @@ pub enum Request {
     Events,
     /// The latest changes of state, and then each further one as it comes, until the client closes the connection.
     FollowEvents,
+    /// Decisions about single packets, each as it is made, until the client closes the connection.
+    Trace(TraceFilter),
     /// To take the data plane off its interfaces and end.
     Detach,
 }
@@ -126,6 +130,8 @@ pub enum Response {
     Events(Vec<Event>),
     /// To [`Request::FollowEvents`], again and again.
     Event(Event),
+    /// To [`Request::Trace`], again and again.
+    Decision(PacketDecision),
     /// To [`Request::Detach`]: the interfaces.
     Detached(Vec<String>),
     /// The request cannot be granted.

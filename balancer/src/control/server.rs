@@ -18,7 +18,11 @@ use tokio::{
 };
 
 use super::protocol::{Refusal, RefusalKind, Request, Response};
-use crate::{controller::Handle, events::Events};
+use crate::{
+    controller::{self, Handle},
+    dataplane::Trace,
+    events::Events,
+};
 
 /// Owner and group may use the socket.
 const MODE: u32 = 0o660;
@@ -131,6 +135,18 @@ async fn converse(
                     told = tell(&events, &mut writer) => told,
                 };
             }
+            Ok(Request::Trace(filter)) => match controller.start_trace(filter).await? {
+                Ok(trace) => {
+                    let told = tokio::select! {
+                        () = stopped(stop) => Ok(()),
+                        _end = reader.read_u8() => Ok(()),
+                        told = tell_decisions(trace, &mut writer) => told,
+                    };
+                    controller.end_trace().await?;
+                    return told;
+                }
+                Err(refusal) => Response::Refused(refusal),
+            },
             Ok(request) => controller.ask(request).await?,
             Err(error) => Response::Refused(Refusal {
                 kind: RefusalKind::Usage,
@@ -151,6 +167,15 @@ async fn tell(events: &Events, writer: &mut OwnedWriteHalf) -> anyhow::Result<()
             send(writer, &Response::Event(event)).await?;
         }
         news.changed().await?;
+    }
+}
+
+/// Sends decisions about packets as they are made.
+async fn tell_decisions(trace: Trace, writer: &mut OwnedWriteHalf) -> anyhow::Result<()> {
+    let mut decisions = trace.follow()?;
+    loop {
+        let decision = controller::view_decision(decisions.recv().await?);
+        send(writer, &Response::Decision(decision)).await?;
     }
 }
 

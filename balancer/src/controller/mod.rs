@@ -21,6 +21,7 @@ mod resolve;
 mod slow_start;
 mod sources;
 mod standing;
+mod trace;
 mod views;
 mod wake;
 
@@ -40,11 +41,12 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use alarm::AlarmClock;
 pub use followers::Followers;
+pub use trace::view as view_decision;
 pub use views::Snapshot;
 
 use crate::{
-    control::protocol::{Request, Response},
-    dataplane::{Dataplane, TimerTick},
+    control::protocol::{Refusal, Request, Response, TraceFilter},
+    dataplane::{Dataplane, TimerTick, Trace},
     events::Events,
     health::Verdict,
     intent::{Intent, Store},
@@ -69,6 +71,10 @@ pub enum Input {
     Neighbor(neighbors::Event),
     /// A client of the control socket asks.
     Request(Request, oneshot::Sender<Response>),
+    /// A client of the control socket wants to follow decisions about packets.
+    StartTrace(TraceFilter, oneshot::Sender<Result<Trace, Refusal>>),
+    /// It does no longer.
+    EndTrace(oneshot::Sender<()>),
     /// Somebody wants the figures.
     Snapshot(oneshot::Sender<anyhow::Result<Snapshot>>),
     /// Something is due.
@@ -93,22 +99,29 @@ impl Handle {
 
     /// Has a request answered.
     pub async fn ask(&self, request: Request) -> anyhow::Result<Response> {
-        let (sender, receiver) = oneshot::channel();
-        self.inputs
-            .send(Input::Request(request, sender))
-            .await
-            .context("the daemon is ending")?;
-        receiver.await.context("the daemon is ending")
+        self.have(|reply| Input::Request(request, reply)).await
+    }
+
+    /// Decisions about packets, until [`end_trace`](Self::end_trace).
+    pub async fn start_trace(&self, filter: TraceFilter) -> anyhow::Result<Result<Trace, Refusal>> {
+        self.have(|reply| Input::StartTrace(filter, reply)).await
+    }
+
+    /// Ends a trace.
+    pub async fn end_trace(&self) -> anyhow::Result<()> {
+        self.have(Input::EndTrace).await
     }
 
     /// The figures of this moment.
     pub async fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        self.have(Input::Snapshot).await?
+    }
+
+    /// Sends an input and waits for what comes of it.
+    async fn have<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> anyhow::Result<T> {
         let (sender, receiver) = oneshot::channel();
-        self.inputs
-            .send(Input::Snapshot(sender))
-            .await
-            .context("the daemon is ending")?;
-        receiver.await.context("the daemon is ending")?
+        self.inputs.send(input(sender)).await.context("the daemon is ending")?;
+        receiver.await.context("the daemon is ending")
     }
 }
 
@@ -267,6 +280,20 @@ impl Controller {
                     Input::Alarm => changed = true,
                     Input::Sweep => self.sweep(),
                     Input::Wake(request) => self.take_wake_request(request),
+                    Input::StartTrace(filter, reply) => {
+                        self.catch_up(&mut changed);
+                        if reply
+                            .send(self.start_trace(&filter))
+                            .is_err_and(|refused| refused.is_ok())
+                        {
+                            // Whoever asked has gone away.
+                            self.end_trace();
+                        }
+                    }
+                    Input::EndTrace(reply) => {
+                        self.end_trace();
+                        let _gone: Result<(), ()> = reply.send(());
+                    }
                     Input::Request(Request::Detach, reply) => return self.detach(reply),
                     Input::Request(request, reply) => {
                         self.catch_up(&mut changed);

@@ -38,6 +38,8 @@ impl Controller {
             // The controller ends with it, so it is dealt with where it comes in.
             Request::Detach => Ok(Response::Detached(Vec::new())),
             Request::Events | Request::FollowEvents => Ok(Response::Events(self.events.after(0))),
+            // The server has the controller begin it.
+            Request::Trace(_) => Err(usage("a trace is followed, not asked for".to_owned()).into()),
         };
         answer.unwrap_or_else(|error| match error.downcast::<Refusal>() {
             Ok(refusal) => Response::Refused(refusal),

@@ -68,6 +68,28 @@ pub(super) fn attach_all(
     Ok(attachments)
 }
 
+/// Puts the program in the place of those that are attached.
+pub(super) fn replace_all(program: &mut Xdp, pins: &Pins, attachments: &[Attachment]) -> anyhow::Result<()> {
+    attachments
+        .iter()
+        .try_for_each(|attachment| replace(program, pinned(pins, &attachment.interface)?, &attachment.interface))
+}
+
+fn pinned(pins: &Pins, interface: &str) -> anyhow::Result<FdLink> {
+    let pinned = PinnedLink::from_pin(pins.link(interface))
+        .with_context(|| format!("cannot open the attachment to {interface}"))?;
+    Ok(FdLink::from(pinned))
+}
+
+fn replace(program: &mut Xdp, link: FdLink, interface: &str) -> anyhow::Result<()> {
+    let link_id = program
+        .attach_to_link(XdpLink::try_from(link)?)
+        .with_context(|| format!("cannot replace the program on {interface}"))?;
+    // The pin holds the attachment; the handle may go.
+    drop(program.take_link(link_id)?);
+    Ok(())
+}
+
 /// Attaches the program to one interface. The flag tells whether the attachment is a new one.
 fn attach(
     program: &mut Xdp,
@@ -112,9 +134,7 @@ fn take_over(
     interface: &Interface,
     wanted: XdpMode,
 ) -> anyhow::Result<Option<AttachedMode>> {
-    let pinned = PinnedLink::from_pin(pins.link(&interface.name))
-        .with_context(|| format!("cannot open the attachment to {}", interface.name))?;
-    let link = FdLink::from(pinned);
+    let link = pinned(pins, &interface.name)?;
     let Some(XdpProgram { id, mode }) = interface.xdp else {
         return Ok(None);
     };
@@ -126,11 +146,7 @@ fn take_over(
     if link.info()?.program_id() != id || !suits {
         return Ok(None);
     }
-    let link_id = program
-        .attach_to_link(XdpLink::try_from(link)?)
-        .with_context(|| format!("cannot replace the program on {}", interface.name))?;
-    // The pin holds the attachment; the handle may go.
-    drop(program.take_link(link_id)?);
+    replace(program, link, &interface.name)?;
     Ok(Some(mode))
 }
 

@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use anyhow::{Context as _, anyhow, bail, ensure};
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{MapError, MapInfo, ProgramArray},
+    maps::{MapData, MapError, MapInfo, ProgramArray},
     programs::{ProgramError, Xdp},
 };
 
@@ -35,10 +35,26 @@ pub(super) const EXPLAIN: &str = "explain";
 pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
     require_btf()?;
     check_sizes(pins, capacity)?;
+    load_programs(pins, capacity, Telling::Nothing, &[BALANCER, ANY_PACKET, EXPLAIN])
+}
 
+/// Loads the programs that are attached once more, so that they tell what they decide. Nothing is attached.
+pub(super) fn load_tracing(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
+    load_programs(pins, capacity, Telling::Decisions, &[BALANCER, ANY_PACKET])
+}
+
+/// Whether programs tell what they decide. The number is also where the called program stands in its map.
+#[derive(Clone, Copy)]
+enum Telling {
+    Nothing = 0,
+    Decisions = 1,
+}
+
+fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[&str]) -> anyhow::Result<Ebpf> {
     let geometry = capacity.endpoints();
     let lifetimes = TimerTick::of_kernel()?.lifetimes();
     let packet_log = packet_log::level();
+    let trace = telling as u32;
     let paths: Vec<_> = PINNED.iter().map(|name| (*name, pins.map(name))).collect();
     let mut loader = EbpfLoader::new();
     loader
@@ -47,6 +63,7 @@ pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
         .override_global("OPENING_LIFETIME", &lifetimes.opening, true)
         .override_global("HALF_CLOSED_LIFETIME", &lifetimes.half_closed, true)
         .override_global("CLOSED_LIFETIME", &lifetimes.closed, true)
+        .override_global("TRACE", &trace, true)
         .override_global(aya_log::LEVEL, &packet_log, true);
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
@@ -55,21 +72,34 @@ pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
         loader.map_max_entries(name, entries);
     }
     let mut ebpf = loader.load(OBJECT).map_err(explain_load_error)?;
-    for name in [BALANCER, ANY_PACKET, EXPLAIN] {
+    for name in programs {
         program(&mut ebpf, name)?.load().map_err(explain_program_error)?;
     }
-    provide_calls(&mut ebpf)?;
+    provide_calls(&mut ebpf, telling)?;
     Ok(ebpf)
 }
 
 /// Sets the program that the attached one ends by when a packet takes it that far. It is pinned with the map.
-fn provide_calls(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+fn provide_calls(ebpf: &mut Ebpf, telling: Telling) -> anyhow::Result<()> {
     let called = program(ebpf, ANY_PACKET)?.fd()?.try_clone()?;
+    calls(ebpf)?.set(telling as u32, &called, 0)?;
+    Ok(())
+}
+
+/// Takes the program back that [`load_tracing`] has provided, after nothing that ends by it is attached any more.
+pub(super) fn withdraw_tracing(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    match calls(ebpf)?.clear_index(&(Telling::Decisions as u32)) {
+        Ok(()) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn calls(ebpf: &mut Ebpf) -> anyhow::Result<ProgramArray<&mut MapData>> {
     let map = ebpf
         .map_mut(PROGRAMS)
         .context("the eBPF object has no map of programs")?;
-    ProgramArray::try_from(map)?.set(0, &called, 0)?;
-    Ok(())
+    Ok(ProgramArray::try_from(map)?)
 }
 
 /// Sees to it that the kernel has type information of itself.

@@ -70,7 +70,7 @@ impl Capacity {
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 35] = [
+pub(super) const PINNED: [&str; 40] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -106,6 +106,11 @@ pub(super) const PINNED: [&str; 35] = [
     "ROUTE_EPOCH",
     "NEIGHBOR_REQUESTS",
     "PROGRAMS",
+    "TRACE_FILTER",
+    "TRACE_BUDGET",
+    "TRACED",
+    "DECISIONS",
+    "CAPTURES",
 ];
 
 /// Handles of the maps.
@@ -176,6 +181,16 @@ where
 /// Opens a pinned map.
 pub(super) fn open(path: &Path) -> anyhow::Result<MapData> {
     MapData::from_pin(path).with_context(|| format!("cannot open the pinned map {}", path.display()))
+}
+
+/// Opens a pinned map of a kind.
+pub(super) fn open_as<T>(pins: &Pins, name: &str) -> anyhow::Result<T>
+where
+    T: TryFrom<Map>,
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    let map = Map::from_map_data(open(&pins.map(name))?)?;
+    T::try_from(map).with_context(|| format!("map {name} is not of the expected kind"))
 }
 
 /// Opens the pinned array at `path`, or makes and pins it.

@@ -19,6 +19,7 @@ mod requests;
 mod run;
 mod syscall;
 mod tables;
+mod trace;
 
 use anyhow::Context as _;
 use aya::Ebpf;
@@ -36,6 +37,7 @@ pub use pins::Pins;
 pub use requests::{NeighborRequests, WakeRequests};
 pub use run::Outcome;
 pub use tables::Division;
+pub use trace::{Decisions, Frames, Trace, Traced};
 
 use crate::{
     config::{self, XdpMode},
@@ -48,6 +50,7 @@ use crate::{
 pub struct Dataplane {
     pins: Pins,
     ebpf: Ebpf,
+    tracing: Option<trace::Tracing>,
     maps: maps::Maps,
     capacity: Capacity,
     state: State,
@@ -81,6 +84,7 @@ impl Dataplane {
         Ok(Self {
             pins,
             ebpf,
+            tracing: None,
             maps,
             capacity,
             state,
@@ -93,8 +97,12 @@ impl Dataplane {
 
     /// Attaches the program to `interfaces` and to no others.
     pub fn attach(&mut self, interfaces: &[Interface], mode: XdpMode) -> anyhow::Result<()> {
-        let program = load::program(&mut self.ebpf, load::BALANCER)?;
+        let program = trace::attached(&mut self.ebpf, self.tracing.as_mut())?;
         self.attachments = attach::attach_all(program, &self.pins, interfaces, mode)?;
+        if self.tracing.is_none() {
+            // A daemon that was killed may have left it.
+            load::withdraw_tracing(&mut self.ebpf)?;
+        }
         Ok(())
     }
 
@@ -117,7 +125,7 @@ impl Dataplane {
 
     /// The kernel's identifier of the program that is attached.
     pub fn program_id(&mut self) -> anyhow::Result<u32> {
-        Ok(load::program(&mut self.ebpf, load::BALANCER)?.info()?.id())
+        Ok(trace::attached(&mut self.ebpf, self.tracing.as_mut())?.info()?.id())
     }
 
     /// What the maps hold.

@@ -1,5 +1,6 @@
 //! What the kernel says of network interfaces.
 
+use rustix::net::{AddressFamily, SocketType, netdevice::index_to_name, socket};
 use std::collections::HashMap;
 
 use anyhow::Context as _;
@@ -119,6 +120,12 @@ impl FromIterator<Interface> for Interfaces {
                 .collect(),
         )
     }
+}
+
+/// The name of the interface with this index, or its number if it has gone.
+pub fn interface_name(index: u32) -> String {
+    let name = socket(AddressFamily::UNIX, SocketType::DGRAM, None).and_then(|any| index_to_name(any, index));
+    name.unwrap_or_else(|_gone| index.to_string())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use interfaces::{AttachedMode, Interface, Interfaces, XdpProgram};
+pub use interfaces::{AttachedMode, Interface, Interfaces, XdpProgram, interface_name};
 pub use resolve::{Unreachable, Way};
 
 use netlink::Kernel;

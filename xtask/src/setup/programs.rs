@@ -13,7 +13,7 @@ struct Program {
     needed_for: Purpose,
 }
 
-const PROGRAMS: [Program; 8] = [
+const PROGRAMS: [Program; 9] = [
     Program {
         name: "cc",
         packages: &["gcc", "libc6-dev"],
@@ -52,6 +52,11 @@ const PROGRAMS: [Program; 8] = [
     Program {
         name: "promtool",
         packages: &["prometheus"],
+        needed_for: Purpose::Test,
+    },
+    Program {
+        name: "scapy",
+        packages: &["python3-scapy"],
         needed_for: Purpose::Test,
     },
 ];

@@ -5,12 +5,12 @@ pub(crate) mod full_nat;
 use balancer_common::{
     DropReason,
     abi::{ANY_PORT, Address, Backend, BackendFlags, FlowKey, NextHop, Port, ReverseKey, Service, Tracking},
-    affinity::Sender,
+    affinity::{Sender, tcp},
     packet::Headers,
     rewrite::{self, End},
 };
 
-use crate::{Verdict, maps, mss, packet::XdpPacket, route, select::Purpose};
+use crate::{Verdict, failures, maps, mss, packet::XdpPacket, route, select::Purpose};
 
 /// Sends a packet from the backend with index `index` to the client, if it belongs to a flow that came through here. One
 /// that does not, the answer to a health probe for example, is passed on as it is.
@@ -44,7 +44,9 @@ pub(crate) fn forward_at_once(
     index: u32,
 ) -> Option<Result<Verdict, DropReason>> {
     let backend = maps::backend(index)?;
-    if headers.ttl <= 1 || backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
+    // A reset may be a refusal.
+    let rare = backend.flags.contains(BackendFlags::SHARED_ENDPOINT) || headers.tcp_flags & tcp::RST != 0;
+    if headers.ttl <= 1 || rare {
         return None;
     }
     let Some(flow) = flow_of(headers, index, backend, Purpose::Forward) else {
@@ -84,7 +86,7 @@ pub(crate) fn vip_of(backend: u32) -> Option<&'static Address> {
 pub(crate) struct RepliedFlow {
     pub(crate) service: u32,
     pub(crate) service_port: Port,
-    backend: u32,
+    pub(crate) backend: u32,
     /// Whether it is known to be one, and not just to come from a backend's endpoint.
     remembered: bool,
 }
@@ -127,6 +129,7 @@ pub(crate) fn flow_of(headers: &Headers, index: u32, backend: &Backend, purpose:
         return None;
     }
     if purpose == Purpose::Forward {
+        failures::note_answer(service, flow, headers);
         let phase = flow.phase.after(Sender::Backend, headers.tcp_flags);
         maps::advance(flow, phase);
     }

@@ -12,6 +12,7 @@ mod backend;
 mod counters;
 mod endpoint;
 mod explanation;
+mod failures;
 mod flow;
 mod fragment;
 mod load;
@@ -29,6 +30,7 @@ pub use backend::{Backend, BackendFlags, NextHop};
 pub use counters::Traffic;
 pub use endpoint::{Endpoint, EndpointKey, Role};
 pub use explanation::{Explanation, Reason};
+pub use failures::Failures;
 pub use flow::{Client, ClientKey, Flow, FlowKey, Owner, ReverseFlow, ReverseKey};
 pub use fragment::{FirstFragment, FragmentKey};
 pub use load::Load;
@@ -42,7 +44,7 @@ pub use tick::Tick;
 pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];

@@ -94,7 +94,8 @@ pub struct Service {
     when_down: u8,
     has_pins: u8,
     selection: u8,
-    _reserved: [u8; 15],
+    watches_failures: u8,
+    _reserved: [u8; 14],
 }
 record!(
     Service {
@@ -110,6 +111,7 @@ record!(
         when_down,
         has_pins,
         selection,
+        watches_failures,
         _reserved
     },
     64
@@ -142,6 +144,8 @@ pub struct ServiceParts {
     pub selection: Selection,
     /// The largest MSS that a TCP connection may be begun with, in bytes; [`u16::MAX`] leaves them all.
     pub mss: u16,
+    /// Whether connections that its backends refuse or leave unanswered are counted.
+    pub watches_failures: bool,
 }
 
 impl From<ServiceParts> for Service {
@@ -159,7 +163,8 @@ impl From<ServiceParts> for Service {
             has_pins: u8::from(parts.has_pins),
             selection: parts.selection as u8,
             mss: parts.mss,
-            _reserved: [0; 15],
+            watches_failures: u8::from(parts.watches_failures),
+            _reserved: [0; 14],
         }
     }
 }
@@ -179,7 +184,8 @@ impl Service {
         has_pins: 0,
         selection: 0,
         mss: u16::MAX,
-        _reserved: [0; 15],
+        watches_failures: 0,
+        _reserved: [0; 14],
     };
 
     /// Which of the table maps holds the service's table.
@@ -235,6 +241,12 @@ impl Service {
         self.has_pins != 0
     }
 
+    /// Whether connections that its backends refuse or leave unanswered are counted.
+    #[inline(always)]
+    pub const fn watches_failures(&self) -> bool {
+        self.watches_failures != 0
+    }
+
     /// How a backend is chosen for what is not remembered.
     #[inline(always)]
     pub const fn selection(&self) -> Selection {
@@ -262,6 +274,7 @@ mod tests {
         has_pins: false,
         selection: Selection::Maglev,
         mss: 1_400,
+        watches_failures: false,
     };
 
     fn parts_of(service: &Service) -> ServiceParts {
@@ -278,6 +291,7 @@ mod tests {
             has_pins: service.has_pins(),
             selection: service.selection(),
             mss: service.mss,
+            watches_failures: service.watches_failures(),
         }
     }
 
@@ -287,6 +301,10 @@ mod tests {
             PARTS,
             ServiceParts {
                 has_pins: true,
+                ..PARTS
+            },
+            ServiceParts {
+                watches_failures: true,
                 ..PARTS
             },
             ServiceParts {

@@ -93,6 +93,7 @@ mod tests {
             has_pins: true,
             selection: Selection::Maglev,
             mss: u16::MAX,
+            watches_failures: false,
         }
         .into()
     }

@@ -126,10 +126,7 @@ pub(super) fn backends(backends: &[BackendView]) -> String {
             backend.name.clone(),
             backend.address.clone(),
             keyword(&backend.admin),
-            match &backend.unreachable {
-                Some(reason) => format!("{} ({reason})", keyword(&backend.health)),
-                None => keyword(&backend.health),
-            },
+            health(backend),
             backend.weight.to_string(),
             format!("{:.1} %", backend.share * 100.0),
             if backend.hot {
@@ -144,6 +141,15 @@ pub(super) fn backends(backends: &[BackendView]) -> String {
     }
     align_right(&mut table, 5);
     table.to_string()
+}
+
+fn health(backend: &BackendView) -> String {
+    let health = keyword(&backend.health);
+    match &backend.unreachable {
+        Some(reason) => format!("{health} ({reason})"),
+        None if backend.ejected => format!("{health} (ejected)"),
+        None => health,
+    }
 }
 
 /// `lookup`

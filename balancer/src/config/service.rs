@@ -83,6 +83,9 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
     let wake = table.or("wake", Vec::new(), wake);
     let health = table.optional("health", |value| health::check(value.table(&schema::HEALTH)?));
     let passive = table.optional("passive", |value| health::passive(value.table(&schema::PASSIVE)?));
+    if let (Ok(Some(_)), Ok(forwarding), Ok(tracking)) = (&passive, forwarding, tracking) {
+        check_passive(&table, forwarding, tracking);
+    }
     let limits = table.optional("limits", |value| clients::limits(value.table(&schema::LIMITS)?));
     let setting = Setting {
         vip: address.ok(),
@@ -191,6 +194,20 @@ fn check_selection(table: &Table<'_>, selection: Selection, tracking: Option<Tra
             "selection = \"least-flows\" counts the flows that are remembered, which takes tracking = \"full\"",
         )),
         _ => Ok(selection),
+    }
+}
+
+fn check_passive(table: &Table<'_>, forwarding: Forwarding, tracking: Tracking) {
+    if !forwarding.replies_return() {
+        table.refuse_at(
+            "passive",
+            "passive looks at what backends answer, which does not pass by here with this forwarding; use [service.health]",
+        );
+    } else if tracking != Tracking::Full {
+        table.refuse_at(
+            "passive",
+            "passive follows every connection from its first packet, which takes tracking = \"full\"",
+        );
     }
 }
 

@@ -22,7 +22,6 @@ enum Refusal {
 /// What this version refuses.
 pub(super) const UNSUPPORTED: &[Unsupported] = &[
     value("service", "affinity", "quic-cid", "client-ip-port"),
-    key("service", "passive"),
     key("service", "limits"),
     key("service", "sources"),
 ];

@@ -1,6 +1,6 @@
 //! Loading the eBPF object: its maps from their pins where these exist, its programs through the verifier.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use aya::{
@@ -22,6 +22,10 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ba
 /// Type information of the running kernel, which the verifier needs.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
+/// How long a backend has to answer a request for a connection. Clients repeat it after a second (RFC 6298), so this tells
+/// them from those that do so at once, to make a backend look bad.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
+
 /// The program that is attached.
 pub(super) const BALANCER: &str = "balancer";
 /// The program that it ends by for packets that are not like nearly all.
@@ -37,7 +41,9 @@ pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
     check_sizes(pins, capacity)?;
 
     let geometry = capacity.endpoints();
-    let lifetimes = TimerTick::of_kernel()?.lifetimes();
+    let timer = TimerTick::of_kernel()?;
+    let lifetimes = timer.lifetimes();
+    let answer_time = timer.units(ANSWER_TIME);
     let packet_log = packet_log::level();
     let paths: Vec<_> = PINNED.iter().map(|name| (*name, pins.map(name))).collect();
     let mut loader = EbpfLoader::new();
@@ -47,6 +53,7 @@ pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
         .override_global("OPENING_LIFETIME", &lifetimes.opening, true)
         .override_global("HALF_CLOSED_LIFETIME", &lifetimes.half_closed, true)
         .override_global("CLOSED_LIFETIME", &lifetimes.closed, true)
+        .override_global("ANSWER_TIME", &answer_time, true)
         .override_global(aya_log::LEVEL, &packet_log, true);
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());

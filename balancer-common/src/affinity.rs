@@ -16,6 +16,12 @@ pub mod tcp {
     pub const RST: u8 = 0x04;
     /// The acknowledgement number counts.
     pub const ACK: u8 = 0x10;
+
+    /// Whether a packet with these flags asks for a connection.
+    #[inline(always)]
+    pub const fn is_request(flags: u8) -> bool {
+        flags & (SYN | ACK) == SYN
+    }
 }
 
 /// Who sent a packet.
@@ -54,6 +60,8 @@ impl Phase {
     const BACKEND_ENDED: u8 = 4;
     const CLIENT_RESET: u8 = 8;
     const BACKEND_RESET: u8 = 16;
+    const ANSWERED: u8 = 32;
+    const OVERDUE: u8 = 64;
 
     /// The phase of a flow that begins with a packet with these TCP flags; for UDP they are zero.
     ///
@@ -86,11 +94,36 @@ impl Phase {
                     phase |= Self::CLIENT_ENDED;
                 }
             }
-            Sender::Backend if reset => phase |= Self::BACKEND_RESET,
-            Sender::Backend if ended => phase |= Self::BACKEND_ENDED,
-            Sender::Backend => {}
+            Sender::Backend if reset => phase |= Self::ANSWERED | Self::BACKEND_RESET,
+            Sender::Backend if ended => phase |= Self::ANSWERED | Self::BACKEND_ENDED,
+            Sender::Backend => phase |= Self::ANSWERED,
         }
         Self(phase)
+    }
+
+    /// Whether the client has asked for a connection and got no answer yet.
+    #[inline(always)]
+    pub const fn awaits_answer(self) -> bool {
+        self.0 & (Self::OPEN | Self::ANSWERED) == 0
+    }
+
+    /// Whether a packet of the backend's with these TCP flags refuses the connection that the client has asked for.
+    #[inline(always)]
+    pub const fn is_refused_by(self, flags: u8) -> bool {
+        flags & tcp::RST != 0 && self.awaits_answer()
+    }
+
+    /// The phase once it has been noted that the answer is overdue.
+    #[must_use]
+    #[inline(always)]
+    pub const fn overdue(self) -> Self {
+        Self(self.0 | Self::OVERDUE)
+    }
+
+    /// Whether it has been noted that the answer is overdue.
+    #[inline(always)]
+    pub const fn is_overdue(self) -> bool {
+        self.0 & Self::OVERDUE != 0
     }
 
     /// What the phase means.

@@ -56,12 +56,15 @@ pub(crate) fn forward(
         };
         inbound::remember_flow(&key, headers, owner);
     }
-    let begins = headers.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
     inbound::count(
         headers,
         index,
         backend_index,
-        if is_tracked { !is_known } else { begins },
+        if is_tracked {
+            !is_known
+        } else {
+            tcp::is_request(headers.tcp_flags)
+        },
     );
     Some(Ok(Verdict::Send {
         interface: backend.next_hop.interface,
@@ -71,6 +74,10 @@ pub(crate) fn forward(
 /// The index of the backend that a flow is remembered to have.
 #[inline(always)]
 fn of_flow(flow: &mut Flow, headers: &Headers, timeout: u32) -> Option<u32> {
+    // A request that is repeated is rare.
+    if tcp::is_request(headers.tcp_flags) {
+        return None;
+    }
     let now = maps::now();
     let owner = flow.owner;
     let backend = maps::backend(owner.backend)?;

@@ -19,6 +19,7 @@
 )]
 
 mod at_once;
+mod failures;
 mod forward;
 mod fragment;
 mod icmp;

@@ -16,7 +16,7 @@ use aya_ebpf::{
 use balancer_common::{
     DropReason, Event,
     abi::{
-        ANY_PORT, Address, Backend, Client, ClientKey, Endpoint, EndpointKey, FirstFragment, Flow, FlowKey,
+        ANY_PORT, Address, Backend, Client, ClientKey, Endpoint, EndpointKey, Failures, FirstFragment, Flow, FlowKey,
         FragmentKey, LARGE_TABLE, Load, MEDIUM_TABLE, NeighborRequest, Owner, Pin, PinPrefix, ROUTE_CACHE, ReverseFlow,
         ReverseKey, Route, SMALL_TABLE, Service, Slot, TableClass, Tick, Traffic, WakeRequest,
     },
@@ -26,6 +26,8 @@ use balancer_common::{
     perfect_hash::{self, Geometry},
     token_bucket::{Rate, TokenBucket},
 };
+
+use crate::failures::Failure;
 
 pub(crate) use mappings::{Passage, add_mapping, mapping, passage, remember_source, source, source_pool, take_over};
 pub(crate) use trace::{capture, is_traced, tell_capture, tell_decision, trace_budget, trace_filter};
@@ -58,6 +60,8 @@ static MEDIUM_PREVIOUS: ArrayOfMaps<Array<[u32; MEDIUM_TABLE], 1>, 4_096> = Arra
 static LARGE_PREVIOUS: ArrayOfMaps<Array<[u32; LARGE_TABLE], 1>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
 static LOADS: Array<Load, 16_384> = Array::new();
+#[btf_map]
+static FAILURES: Array<Failures, 16_384> = Array::new();
 #[btf_map]
 static FLOWS: LruHashMap<FlowKey, Flow, 1_048_576> = LruHashMap::new();
 #[btf_map]
@@ -110,6 +114,8 @@ static OPENING_LIFETIME: Global<u32> = Global::new(u32::MAX);
 static HALF_CLOSED_LIFETIME: Global<u32> = Global::new(u32::MAX);
 #[unsafe(no_mangle)]
 static CLOSED_LIFETIME: Global<u32> = Global::new(u32::MAX);
+#[unsafe(no_mangle)]
+static ANSWER_TIME: Global<u32> = Global::new(u32::MAX);
 
 /// Ends this program by the one for any packet. Returns only if there is none.
 #[inline(always)]
@@ -133,6 +139,12 @@ pub(crate) fn lifetimes() -> Lifetimes {
         half_closed: HALF_CLOSED_LIFETIME.load(),
         closed: CLOSED_LIFETIME.load(),
     }
+}
+
+/// How long a backend has to answer a request before another one says that it has not.
+#[inline(always)]
+pub(crate) fn answer_time() -> u32 {
+    ANSWER_TIME.load()
 }
 
 /// The service or backend index that `key` stands for.
@@ -259,17 +271,43 @@ fn add_load(owner: Owner, flows: u64) {
         if unsafe { (*load).weight } != 0 {
             // SAFETY: as above.
             let count = unsafe { &raw mut (*load).flows };
-            // SAFETY: the instruction adds to the word and changes nothing else. `core` has no atomic addition for this
-            // target, which has no compare and swap.
-            unsafe {
-                asm!(
-                    "lock *(u64 *)({count} + 0) += {flows}",
-                    count = in(reg) count,
-                    flows = in(reg) flows,
-                    options(nostack),
-                );
-            }
+            // SAFETY: as above.
+            unsafe { add(count, flows) };
         }
+    }
+}
+
+/// Counts a failure of a backend.
+#[inline(always)]
+pub(crate) fn count_failure(backend: u32, failure: Failure) {
+    if let Some(failures) = FAILURES.get_ptr_mut(backend) {
+        let count = match failure {
+            // SAFETY: the entry of an array is there as long as the program.
+            Failure::Refused => unsafe { &raw mut (*failures).refused },
+            // SAFETY: as above.
+            Failure::Unanswered => unsafe { &raw mut (*failures).unanswered },
+        };
+        // SAFETY: as above.
+        unsafe { add(count, 1) };
+    }
+}
+
+/// Adds to a word that other CPUs may add to at the same time. `core` has no atomic addition for this target, which has no
+/// compare and swap.
+///
+/// # Safety
+///
+/// The word has to be in a map.
+#[inline(always)]
+unsafe fn add(word: *mut u64, more: u64) {
+    // SAFETY: the instruction adds to the word and changes nothing else; the rest is the caller's promise.
+    unsafe {
+        asm!(
+            "lock *(u64 *)({word} + 0) += {more}",
+            word = in(reg) word,
+            more = in(reg) more,
+            options(nostack),
+        );
     }
 }
 

@@ -5,12 +5,12 @@ pub(crate) mod full_nat;
 use balancer_common::{
     DropReason,
     abi::{ANY_PORT, Address, Backend, BackendFlags, FlowKey, NextHop, Port, ReverseKey, Service, Tracking},
-    affinity::Sender,
+    affinity::{Sender, tcp},
     packet::Headers,
     rewrite::{self, End},
 };
 
-use crate::{Verdict, maps, mss, packet::XdpPacket, route, select::Purpose, trace};
+use crate::{Verdict, failures, maps, mss, packet::XdpPacket, route, select::Purpose, trace};
 
 /// Sends a packet from the backend with index `index` to the client, if it belongs to a flow that came through here. One
 /// that does not, the answer to a health probe for example, is passed on as it is.
@@ -45,7 +45,9 @@ pub(crate) fn forward_at_once(
     index: u32,
 ) -> Option<Result<Verdict, DropReason>> {
     let backend = maps::backend(index)?;
-    if headers.ttl <= 1 || backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
+    // A reset may be a refusal.
+    let rare = backend.flags.contains(BackendFlags::SHARED_ENDPOINT) || headers.tcp_flags & tcp::RST != 0;
+    if headers.ttl <= 1 || rare {
         return None;
     }
     let Some(flow) = flow_of(headers, index, backend, Purpose::Forward) else {
@@ -128,6 +130,7 @@ pub(crate) fn flow_of(headers: &Headers, index: u32, backend: &Backend, purpose:
         return None;
     }
     if purpose == Purpose::Forward {
+        failures::note_answer(service, flow, headers);
         let phase = flow.phase.after(Sender::Backend, headers.tcp_flags);
         maps::advance(flow, phase);
     }

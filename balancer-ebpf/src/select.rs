@@ -13,7 +13,7 @@ use balancer_common::{
     packet::Headers,
 };
 
-use crate::{maps, outcome};
+use crate::{failures, maps, outcome};
 
 /// A backend, why it was chosen and what is to be remembered of that.
 #[repr(C)]
@@ -135,7 +135,7 @@ fn choose(
     let now = maps::now();
     let tracking = service.tracking();
     selection.reason = Reason::Flow;
-    let begins_connection = headers.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
+    let begins_connection = tcp::is_request(headers.tcp_flags);
     let mut refreshed = false;
     if tracking == Tracking::Full {
         selection.index = of_flow(service, key, headers, now, purpose, &mut refreshed)?.unwrap_or(0);
@@ -253,7 +253,8 @@ fn of_flow(
     if !is_remembered(flow, now, service.timeout) {
         return Ok(None);
     }
-    let index = standing_of(flow.owner, Memory::Flow, service, purpose)?;
+    let memory = failures::note_request(service, flow, headers, now, purpose);
+    let index = standing_of(flow.owner, memory, service, purpose)?;
     if index != 0 && purpose == Purpose::Forward {
         *refreshed = keep_flow(flow, headers, now);
     }

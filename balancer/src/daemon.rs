@@ -53,6 +53,9 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// How often flows and clients that are over are forgotten. Until then they only take up room.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often it looks at what live traffic shows of backends that are watched.
+const TRAFFIC_INTERVAL: Duration = Duration::from_millis(250);
+
 /// Inputs of the controller that may wait.
 const INPUTS: usize = 1_024;
 
@@ -167,7 +170,8 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
         tokio::spawn(forward_neighbor_events(neighbor_inbox, inputs)),
         tokio::spawn(forward_neighbor_requests(neighbor_requests, neighbors)),
         tokio::spawn(forward_wake_requests(wake_requests, alarms.clone())),
-        tokio::spawn(sweep_now_and_then(alarms.clone())),
+        tokio::spawn(repeat(SWEEP_INTERVAL, || Input::Sweep, alarms.clone())),
+        tokio::spawn(repeat(TRAFFIC_INTERVAL, || Input::Traffic, alarms.clone())),
         tokio::spawn(packet_log.run()),
         tokio::spawn(clock.run(alarms)),
     ];
@@ -324,12 +328,12 @@ async fn forward_wake_requests(mut requests: WakeRequests, inputs: mpsc::Sender<
     }
 }
 
-async fn sweep_now_and_then(inputs: mpsc::Sender<Input>) {
-    let mut sweeps = interval(SWEEP_INTERVAL);
-    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn repeat(period: Duration, input: fn() -> Input, inputs: mpsc::Sender<Input>) {
+    let mut times = interval(period);
+    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        sweeps.tick().await;
-        if inputs.send(Input::Sweep).await.is_err() {
+        times.tick().await;
+        if inputs.send(input()).await.is_err() {
             return;
         }
     }

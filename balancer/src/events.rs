@@ -82,8 +82,15 @@ fn log(change: &Change) {
         };
     }
     match change.kind {
-        EventKind::Down | EventKind::Damped | EventKind::Unreachable | EventKind::Hot => line!(warn),
-        EventKind::Up | EventKind::Reachable | EventKind::Woken | EventKind::Even | EventKind::Changed => line!(info),
+        EventKind::Down | EventKind::Damped | EventKind::Ejected | EventKind::Unreachable | EventKind::Hot => {
+            line!(warn);
+        }
+        EventKind::Up
+        | EventKind::Readmitted
+        | EventKind::Reachable
+        | EventKind::Woken
+        | EventKind::Even
+        | EventKind::Changed => line!(info),
     }
 }
 

@@ -20,7 +20,8 @@ fn run(network: &Network) -> (Farm<HttpServer>, Balancer<'_>) {
     let servers = Farm::http(network, 8080);
     let service = Service::tcp("web", Network::VIP, &[80])
         .backends(BACKENDS, 8080)
-        .health("kind = \"http\"\npath = \"/health\"\ninterval = \"100ms\"\nunhealthy_threshold = 1");
+        .health("kind = \"http\"\npath = \"/health\"\ninterval = \"100ms\"\nunhealthy_threshold = 1")
+        .passive("max_fails = 1000");
     let balancer = Balancer::start(&network.balancer, &network.interfaces, &service.to_string());
     (servers, balancer)
 }

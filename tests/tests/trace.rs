@@ -116,8 +116,9 @@ fn a_daemon_that_is_killed_during_a_trace_leaves_a_data_plane_that_forwards() {
     let network = Network::new(Arms::Two, BACKENDS);
     let (_farm, mut balancer) = run(&network);
     // It ends when the daemon is gone, and not before.
-    std::mem::forget(Tracer::start(&balancer, &[]));
+    let tracer = Tracer::start(&balancer, &[]).into_process();
     balancer.kill();
+    drop(tracer);
     request(&network, 40_000);
     balancer.run();
     request(&network, 40_001);
@@ -172,16 +173,21 @@ fn scapy_agrees_with_every_checksum_of_captured_packets() {
         }
         ping(&network.client, vip).unwrap();
     }
-    // The last packets of a connection may be on their way yet.
-    eventually("the ends of the connections are captured", || {
-        let ends = tracer.told(0).into_iter().filter(|decision| decision["flags"] == "FA");
-        (ends.count() >= 8).then_some(())
+    // The last packets may be on their way yet.
+    eventually("pings and the ends of the connections are captured", || {
+        let told = tracer.told(0);
+        let count = |key: &str, value| told.iter().filter(|decision| decision[key] == value).count();
+        (count("flags", "FA") >= 8 && count("fate", "answered") >= 2).then_some(())
     });
     let told = tracer.told(0).len();
     tracer.end();
     let found = Checksums::of(&capture);
     assert!(found.wrong.is_empty(), "of {}: {:#?}", found.packets, found.wrong);
-    assert_eq!(found.packets, 2 * told, "each packet as it came and as it left");
+    assert!(
+        found.packets >= 2 * told,
+        "each packet as it came and as it left: {} of {told}",
+        found.packets
+    );
     for layer in ["IP", "TCP", "UDP", "ICMP", "ICMPv6 Echo Reply"] {
         assert!(found.checksums.contains_key(layer), "no {layer}: {:?}", found.checksums);
     }

@@ -52,7 +52,8 @@ impl BackendFlags {
     pub const SHARED_ENDPOINT: Self = Self(2);
     /// Its health check says that it is up. Kept here for the daemon, which may be restarted.
     pub const UP: Self = Self(4);
-    /// Its health check says that it is down. Kept here for the daemon, which may be restarted.
+    /// It is down: by its health check, or, where that says that it is [`UP`](Self::UP), by what live traffic shows. Kept
+    /// here for the daemon, which may be restarted.
     pub const DOWN: Self = Self(8);
     /// New flows of clients that the backend already has go to it.
     pub const KEEPS_CLIENTS: Self = Self(16);

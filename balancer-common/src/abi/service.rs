@@ -99,7 +99,8 @@ pub struct Service {
     selection: u8,
     cid_layout: u8,
     server_id_length: u8,
-    _reserved: [u8; 13],
+    watches_failures: u8,
+    _reserved: [u8; 12],
 }
 record!(
     Service {
@@ -117,6 +118,7 @@ record!(
         selection,
         cid_layout,
         server_id_length,
+        watches_failures,
         _reserved
     },
     64
@@ -151,6 +153,8 @@ pub struct ServiceParts {
     pub mss: u16,
     /// What QUIC connection IDs are like, under [`AffinityKind::QuicCid`].
     pub connection_ids: ConnectionIds,
+    /// Whether connections that its backends refuse or leave unanswered are counted.
+    pub watches_failures: bool,
 }
 
 impl From<ServiceParts> for Service {
@@ -170,7 +174,8 @@ impl From<ServiceParts> for Service {
             mss: parts.mss,
             cid_layout: parts.connection_ids.layout as u8,
             server_id_length: parts.connection_ids.server_id_length,
-            _reserved: [0; 13],
+            watches_failures: u8::from(parts.watches_failures),
+            _reserved: [0; 12],
         }
     }
 }
@@ -192,7 +197,8 @@ impl Service {
         mss: u16::MAX,
         cid_layout: 0,
         server_id_length: 0,
-        _reserved: [0; 13],
+        watches_failures: 0,
+        _reserved: [0; 12],
     };
 
     /// Which of the table maps holds the service's table.
@@ -249,6 +255,12 @@ impl Service {
         self.has_pins != 0
     }
 
+    /// Whether connections that its backends refuse or leave unanswered are counted.
+    #[inline(always)]
+    pub const fn watches_failures(&self) -> bool {
+        self.watches_failures != 0
+    }
+
     /// How a backend is chosen for what is not remembered.
     #[inline(always)]
     pub const fn selection(&self) -> Selection {
@@ -289,6 +301,7 @@ mod tests {
         selection: Selection::Maglev,
         mss: 1_400,
         connection_ids: ConnectionIds::DEFAULT,
+        watches_failures: false,
     };
 
     fn parts_of(service: &Service) -> ServiceParts {
@@ -306,6 +319,7 @@ mod tests {
             selection: service.selection(),
             mss: service.mss,
             connection_ids: service.connection_ids(),
+            watches_failures: service.watches_failures(),
         }
     }
 
@@ -315,6 +329,10 @@ mod tests {
             PARTS,
             ServiceParts {
                 has_pins: true,
+                ..PARTS
+            },
+            ServiceParts {
+                watches_failures: true,
                 ..PARTS
             },
             ServiceParts {

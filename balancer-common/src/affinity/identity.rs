@@ -95,6 +95,7 @@ mod tests {
             selection: Selection::Maglev,
             mss: u16::MAX,
             connection_ids: ConnectionIds::DEFAULT,
+            watches_failures: false,
         }
         .into()
     }

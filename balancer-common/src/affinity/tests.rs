@@ -56,6 +56,37 @@ fn a_flow_is_open_with_its_second_packet_or_when_it_is_met_in_its_middle() {
 }
 
 #[test]
+fn a_connection_is_refused_by_a_reset_that_is_the_backends_first_answer() {
+    use Sender::{Backend, Client};
+    let refusal = tcp::RST | tcp::ACK;
+    for (packets, flags, refused) in [
+        (&[(Client, tcp::SYN)][..], refusal, true),
+        (&[(Client, tcp::SYN), (Client, tcp::SYN)], refusal, true),
+        (&[(Client, tcp::SYN)], tcp::SYN | tcp::ACK, false),
+        (&[(Client, tcp::SYN), (Backend, tcp::SYN | tcp::ACK)], refusal, false),
+        (&[(Client, tcp::SYN), (Backend, refusal)], refusal, false),
+        (&[(Client, tcp::SYN), (Client, tcp::RST)], refusal, false),
+        // It is met in its middle.
+        (&[(Client, tcp::ACK)], refusal, false),
+    ] {
+        assert_eq!(phase(packets).is_refused_by(flags), refused, "{packets:?} {flags:#x}");
+    }
+}
+
+#[test]
+fn an_answer_is_overdue_until_there_is_one_and_that_says_nothing_of_the_stage() {
+    let asked = Phase::first(protocol::TCP, tcp::SYN);
+    assert!(asked.awaits_answer() && !asked.is_overdue());
+    let overdue = asked.overdue().after(Sender::Client, tcp::SYN);
+    assert!(overdue.awaits_answer() && overdue.is_overdue());
+    assert_eq!(overdue.stage(), Stage::Opening);
+    let answered = overdue.after(Sender::Backend, tcp::SYN | tcp::ACK);
+    assert!(!answered.awaits_answer());
+    assert_eq!(answered.stage(), Stage::Opening);
+    assert!(!Phase::first(protocol::TCP, tcp::ACK).awaits_answer());
+}
+
+#[test]
 fn an_idle_flow_lives_as_long_as_its_phase_allows_and_never_longer_than_one_in_use() {
     let lifetimes = Lifetimes {
         opening: 60,

@@ -56,6 +56,17 @@ pub enum Kind {
     Other,
 }
 
+/// Whether the error with these headers says that nobody takes the packet at its port. `None` if the packet no longer holds
+/// it.
+#[inline(always)]
+pub fn is_refusal<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Option<bool> {
+    let [kind, code] = *packet.view::<[u8; 2]>(headers.transport as usize)?;
+    Some(matches!(
+        (headers.family, kind, code),
+        (Family::V4, v4::UNREACHABLE, v4::PORT) | (Family::V6, v6::UNREACHABLE, v6::PORT)
+    ))
+}
+
 /// What the message with these headers is about. `None` if the packet no longer holds it.
 #[inline(always)]
 pub fn kind<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Option<Kind> {

@@ -7,14 +7,14 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use balancer_common::{
     DropReason, Event,
     abi::{ANY_PORT, Forwarding},
-    icmp::translate_quoted,
+    icmp::{is_refusal, translate_quoted},
     packet::{Headers, Ports},
     rewrite,
     translate::Ends,
 };
 
 use crate::{
-    Verdict,
+    Verdict, failures,
     forward::{self, full_nat::replace_ends},
     maps::{self, Passage},
     outcome,
@@ -130,7 +130,11 @@ extern "C" fn icmp_way_to_client(context: *mut xdp_md, error: *const Headers, ba
     if !is_of_flow(passage, backend) {
         return NONE;
     }
-    outcome::number(route(&XdpPacket::new(&context), error, passage))
+    let packet = XdpPacket::new(&context);
+    if error.source == passage.answer.source && is_refusal(&packet, error) == Some(true) {
+        failures::note_refusal(passage.service, passage.backend);
+    }
+    outcome::number(route(&packet, error, passage))
 }
 
 /// Whether an answer from the backend with this index would be a flow's.
@@ -150,6 +154,8 @@ fn is_of_flow(passage: &mut Passage, index: u32) -> bool {
         return false;
     };
     trace::note_reply(flow.service, flow.backend);
+    passage.service = flow.service;
+    passage.backend = flow.backend;
     passage.ends = Ends {
         source: service.vip,
         destination: passage.answer.destination,

@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use balancer_common::{
     DropReason,
-    abi::{Mapping, MappingKey},
+    abi::{FlowKey, Mapping, MappingKey, Side},
     packet::{Headers, Ports},
     rewrite,
     translate::{self, Ends},
@@ -11,7 +11,7 @@ use balancer_common::{
 
 use super::count;
 use crate::{
-    Verdict,
+    Verdict, failures,
     forward::full_nat::replace_ends,
     maps::{self, Passage},
     mss, outcome,
@@ -69,6 +69,15 @@ extern "C" fn find_mapping(context: *mut xdp_md, headers: *const Headers) -> u32
 fn find(packet: &XdpPacket<'_>, headers: &Headers, passage: &mut Passage) -> Option<Result<(), DropReason>> {
     let now = source::now();
     let mapping = mapping_of(headers, passage, now)?;
+    if mapping.from_backend == Side::default() {
+        let key = FlowKey {
+            client: mapping.client,
+            service: passage.service,
+            client_port: mapping.client_port,
+            service_port: mapping.service_port,
+        };
+        failures::note_first_answer(&key, headers);
+    }
     source::answer(mapping, now, headers.tcp_flags);
     trace::note_reply(passage.service, passage.backend);
     Some(route(packet, headers, passage))

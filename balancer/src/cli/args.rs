@@ -78,6 +78,8 @@ pub enum Command {
     ///
     /// It needs no daemon and no configuration. When it ends, packets in tunnels are not taken out any more.
     Decap(DecapArgs),
+    /// Tell what the data plane's programs cost the kernel: it loads them, and neither pins nor attaches them.
+    Programs(OutputArgs),
 }
 
 /// Flags of `run`.

@@ -17,7 +17,7 @@ use crate::{
     control::client,
     control::protocol::{ConfigText, Request, Response},
     daemon,
-    dataplane::Pins,
+    dataplane::{self, Pins},
 };
 
 /// Executes the command.
@@ -26,6 +26,7 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run(&args),
         Command::Decap(args) => decap::execute(args),
+        Command::Programs(args) => print(args.output, &dataplane::figures()?, |figures| text::programs(figures)),
         Command::Check(args) => check(&args.file),
         Command::Status(args) => match client::ask(socket, &Request::Status)? {
             Response::Status(status) => print(args.output, &status, text::status),

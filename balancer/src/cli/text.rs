@@ -12,7 +12,10 @@ pub(super) use events::{event, events};
 pub(super) use flows::{flow_count, flows};
 pub(super) use plan::plan;
 
-use crate::control::protocol::{BackendView, Lookup, LookupReason, ServiceDetail, ServiceView, Status};
+use crate::{
+    control::protocol::{BackendView, Lookup, LookupReason, ServiceDetail, ServiceView, Status},
+    dataplane::Figures,
+};
 
 /// `status`
 pub(super) fn status(status: &Status) -> String {
@@ -126,10 +129,7 @@ pub(super) fn backends(backends: &[BackendView]) -> String {
             backend.name.clone(),
             backend.address.clone(),
             keyword(&backend.admin),
-            match &backend.unreachable {
-                Some(reason) => format!("{} ({reason})", keyword(&backend.health)),
-                None => keyword(&backend.health),
-            },
+            health(backend),
             backend.weight.to_string(),
             format!("{:.1} %", backend.share * 100.0),
             if backend.hot {
@@ -143,6 +143,31 @@ pub(super) fn backends(backends: &[BackendView]) -> String {
         ]);
     }
     align_right(&mut table, 5);
+    table.to_string()
+}
+
+fn health(backend: &BackendView) -> String {
+    let health = keyword(&backend.health);
+    match &backend.unreachable {
+        Some(reason) => format!("{health} ({reason})"),
+        None if backend.ejected => format!("{health} (ejected)"),
+        None => health,
+    }
+}
+
+/// `programs`
+pub(super) fn programs(figures: &[Figures]) -> String {
+    let mut table = plain();
+    table.set_header(["PROGRAM", "VERIFIED", "INSTRUCTIONS", "MACHINE CODE", "STACK"]);
+    for figures in figures {
+        table.add_row([
+            figures.program.clone(),
+            format!("{} of 1000000", figures.verified),
+            figures.instructions.to_string(),
+            format!("{} bytes", figures.machine_code),
+            format!("{} of 512 bytes", figures.stack),
+        ]);
+    }
     table.to_string()
 }
 

@@ -145,11 +145,13 @@ fn write_service(out: &mut Writer, service: &Service) {
     if let Some(Passive {
         max_fails,
         fail_timeout,
+        max_ejected,
     }) = passive
     {
         out.table(&schema::PASSIVE);
         out.key("max_fails", max_fails);
         out.key("fail_timeout", duration(*fail_timeout));
+        out.key("max_ejected", max_ejected);
     }
     if let Some(Limits { new_flows_per_client }) = limits {
         out.table(&schema::LIMITS);

@@ -155,6 +155,11 @@ impl Forwarding {
         matches!(self, Self::Ipip | Self::Gue)
     }
 
+    /// Whether what backends answer comes back through the balancer.
+    pub const fn replies_return(self) -> bool {
+        matches!(self, Self::Nat | Self::FullNat)
+    }
+
     /// Whether a backend may get packets at another port than the client sent them to.
     pub const fn translates_ports(self) -> bool {
         matches!(self, Self::Nat | Self::FullNat)
@@ -420,12 +425,14 @@ pub fn address_text(address: IpAddr, port: Option<u16>) -> String {
 }
 
 /// Failures seen in live traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Passive {
-    /// Failures within `fail_timeout` that take a backend out.
+    /// Failures within `fail_timeout` that eject a backend.
     pub max_fails: u32,
-    /// How long failures count, and how long the backend stays out.
+    /// How long failures count, and how long the backend stays ejected.
     pub fail_timeout: Duration,
+    /// The share of the service's backends, 0 to 1, that may be ejected at once.
+    pub max_ejected: f64,
 }
 
 /// Limits per client.

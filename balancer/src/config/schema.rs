@@ -200,7 +200,7 @@ pub(super) const EXPECT_BODY: Shape = Shape {
 pub(super) const PASSIVE: Shape = Shape {
     path: "service.passive",
     form: Form::Single,
-    keys: &["max_fails", "fail_timeout"],
+    keys: &["max_fails", "fail_timeout", "max_ejected"],
 };
 
 pub(super) const LIMITS: Shape = Shape {

@@ -6,7 +6,8 @@ use super::{
     backend::{self, Setting},
     clients, health,
     model::{
-        Affinity, AffinityPrefix, Backend, Forwarding, HealthCheck, Protocol, Selection, Service, Tracking, WhenDown,
+        Affinity, AffinityPrefix, Backend, Forwarding, HealthCheck, Protocol, Quic, Selection, Service, Tracking,
+        WhenDown,
     },
     quic,
     reader::{Distinct, Table, Value},
@@ -63,17 +64,7 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
         check_source_addresses(&table, forwarding, addresses);
     }
     let mss = mss(&table, protocol);
-    let affinity = table.or("affinity", Affinity::ClientIpPort, |value| value.one_of());
-    let affinity_prefix = table
-        .section("affinity_prefix", &schema::AFFINITY_PREFIX)
-        .and_then(affinity_prefix);
-    if let (Ok(affinity), Ok(prefix)) = (affinity, affinity_prefix) {
-        check_affinity_prefix(&table, affinity, prefix);
-    }
-    let quic = table.section("quic", &schema::QUIC).and_then(quic::quic);
-    if let (Ok(affinity), Ok(protocol)) = (affinity, protocol) {
-        quic::check_affinity(&table, affinity, protocol);
-    }
+    let (affinity, affinity_prefix, quic) = affinity(&table, protocol);
     let affinity_timeout = table.or("affinity_timeout", Duration::from_hours(3), |value| {
         value.duration(SHORTEST..=LONGEST)
     });
@@ -88,6 +79,9 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
     let wake = table.or("wake", Vec::new(), wake);
     let health = table.optional("health", |value| health::check(value.table(&schema::HEALTH)?));
     let passive = table.optional("passive", |value| health::passive(value.table(&schema::PASSIVE)?));
+    if let (Ok(Some(_)), Ok(forwarding), Ok(tracking)) = (&passive, forwarding, tracking) {
+        check_passive(&table, forwarding, tracking);
+    }
     let limits = table.optional("limits", |value| clients::limits(value.table(&schema::LIMITS)?));
     let setting = Setting {
         vip: address.ok(),
@@ -177,6 +171,22 @@ fn check_source_addresses(table: &Table<'_>, forwarding: Forwarding, addresses: 
     }
 }
 
+/// What decides where a client goes, and the keys that say more of it.
+fn affinity(table: &Table<'_>, protocol: Read<Protocol>) -> (Read<Affinity>, Read<AffinityPrefix>, Read<Quic>) {
+    let affinity = table.or("affinity", Affinity::ClientIpPort, |value| value.one_of());
+    let affinity_prefix = table
+        .section("affinity_prefix", &schema::AFFINITY_PREFIX)
+        .and_then(affinity_prefix);
+    if let (Ok(affinity), Ok(prefix)) = (affinity, affinity_prefix) {
+        check_affinity_prefix(table, affinity, prefix);
+    }
+    let quic = table.section("quic", &schema::QUIC).and_then(quic::quic);
+    if let (Ok(affinity), Ok(protocol)) = (affinity, protocol) {
+        quic::check_affinity(table, affinity, protocol);
+    }
+    (affinity, affinity_prefix, quic)
+}
+
 fn affinity_prefix(table: Table<'_>) -> Read<AffinityPrefix> {
     let v4 = table.or("v4", WHOLE_ADDRESS.v4, |value| value.integer(0..=32));
     let v6 = table.or("v6", WHOLE_ADDRESS.v6, |value| value.integer(0..=128));
@@ -199,6 +209,20 @@ fn check_selection(table: &Table<'_>, selection: Selection, tracking: Option<Tra
             "selection = \"least-flows\" counts the flows that are remembered, which takes tracking = \"full\"",
         )),
         _ => Ok(selection),
+    }
+}
+
+fn check_passive(table: &Table<'_>, forwarding: Forwarding, tracking: Tracking) {
+    if !forwarding.replies_return() {
+        table.refuse_at(
+            "passive",
+            "passive looks at what backends answer, which does not pass by here with this forwarding; use [service.health]",
+        );
+    } else if tracking != Tracking::Full {
+        table.refuse_at(
+            "passive",
+            "passive follows every connection from its first packet, which takes tracking = \"full\"",
+        );
     }
 }
 

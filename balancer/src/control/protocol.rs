@@ -273,8 +273,13 @@ pub struct BackendView {
     pub weight: u32,
     /// What the operator wants of it.
     pub admin: Admin,
-    /// What its health check says.
+    /// Whether it is up: down if its health check or live traffic says so.
     pub health: Health,
+    /// Whether live traffic has taken it out of service.
+    pub ejected: bool,
+    /// How often it has failed clients, if that is watched.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failures: Option<Failures>,
     /// Remembered flows.
     pub flows: u64,
     /// Packets forwarded to it.
@@ -294,6 +299,15 @@ pub struct BackendView {
     /// Why its packets cannot leave the host, if they cannot.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unreachable: Option<String>,
+}
+
+/// How often a backend has failed clients in live traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// Connections that it has refused.
+    pub refused: u64,
+    /// Connections that it has not answered in time.
+    pub unanswered: u64,
 }
 
 /// Where a client's packets go.

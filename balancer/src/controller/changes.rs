@@ -188,7 +188,12 @@ impl Controller {
 /// Whether a change of this kind may give clients another backend.
 const fn moves_clients(kind: EventKind) -> bool {
     match kind {
-        EventKind::Up | EventKind::Down | EventKind::Reachable | EventKind::Unreachable => true,
+        EventKind::Up
+        | EventKind::Down
+        | EventKind::Ejected
+        | EventKind::Readmitted
+        | EventKind::Reachable
+        | EventKind::Unreachable => true,
         EventKind::Damped | EventKind::Woken | EventKind::Hot | EventKind::Even | EventKind::Changed => false,
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn desired_service(
         sources: sources(&config.dataplane, service),
         mss: service.mss.unwrap_or(u16::MAX),
         table_size: service.maglev_size,
+        watches_failures: service.passive.is_some(),
         backends: desired_backends(config, service, knowledge),
     }
 }
@@ -176,7 +177,7 @@ pub(super) fn targets(config: &Config, knowledge: &Knowledge) -> Vec<Target<Back
                     mark: None,
                 },
                 check,
-                initial: knowledge.health(service, backend),
+                initial: knowledge.probed(service, backend),
             })
         })
         .collect()

@@ -20,6 +20,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knowledge {
     health: HashMap<BackendKey, Health>,
+    /// Backends that live traffic speaks against.
+    ejected: HashSet<BackendKey>,
     ways: HashMap<IpAddr, Result<Way, Unreachable>>,
     /// Backends that joined services which others serve, and are not yet known to be reachable and healthy.
     newcomers: HashSet<BackendKey>,
@@ -46,8 +48,16 @@ impl Knowledge {
         knowledge
     }
 
-    /// The health of a backend. One that nobody checks is up.
+    /// The health of a backend: it is down if its probes or live traffic say so.
     pub(super) fn health(&self, service: &Service, backend: &Backend) -> Health {
+        if self.is_ejected(service, backend) {
+            return Health::Down;
+        }
+        self.probed(service, backend)
+    }
+
+    /// What the probes of a backend say. One that nobody probes is up.
+    pub(super) fn probed(&self, service: &Service, backend: &Backend) -> Health {
         if service.health.is_none() {
             return Health::Up;
         }
@@ -58,6 +68,20 @@ impl Knowledge {
     /// Notes a verdict of the health check.
     pub(super) fn set_health(&mut self, backend: BackendKey, health: Health) {
         self.health.insert(backend, health);
+    }
+
+    /// Whether live traffic speaks against a backend.
+    pub(super) fn is_ejected(&self, service: &Service, backend: &Backend) -> bool {
+        self.ejected.contains(&key(service, backend))
+    }
+
+    /// Notes what live traffic says of a backend.
+    pub(super) fn set_ejected(&mut self, backend: BackendKey, ejected: bool) {
+        if ejected {
+            self.ejected.insert(backend);
+        } else {
+            self.ejected.remove(&backend);
+        }
     }
 
     /// The way of packets to an address, if it is known.
@@ -83,7 +107,8 @@ impl Knowledge {
                 admin: backend.admin,
                 weight: backend.weight,
                 backup: backend.backup,
-                health: self.health(service, backend),
+                health: self.probed(service, backend),
+                ejected: self.is_ejected(service, backend),
                 newcomer: self.is_newcomer(service, backend),
             })
             .collect()
@@ -93,6 +118,7 @@ impl Knowledge {
     /// for newcomers.
     pub(super) fn follow(&mut self, before: &Config, after: &Config) {
         let mut health = HashMap::new();
+        let mut ejected = HashSet::new();
         let mut newcomers = HashSet::new();
         for service in &after.services {
             let earlier = before.services.iter().find(|earlier| earlier.name == service.name);
@@ -109,6 +135,9 @@ impl Knowledge {
                         if let Some(known) = self.health.get(&old) {
                             health.insert(new.clone(), *known);
                         }
+                        if self.ejected.contains(&old) && service.passive.is_some() {
+                            ejected.insert(new.clone());
+                        }
                         if self.newcomers.contains(&old) {
                             newcomers.insert(new);
                         }
@@ -123,6 +152,7 @@ impl Knowledge {
         let addresses: HashSet<IpAddr> = backends(after).map(|(_, backend)| backend.address).collect();
         self.ways.retain(|address, _| addresses.contains(address));
         self.health = health;
+        self.ejected = ejected;
         self.newcomers = newcomers;
     }
 
@@ -138,7 +168,7 @@ impl Knowledge {
         }
         for (service, backend) in backends(config) {
             let reachable = matches!(self.way(backend.address), Some(Ok(_)));
-            if reachable && self.health(service, backend) != Health::Unknown {
+            if reachable && self.probed(service, backend) != Health::Unknown {
                 self.newcomers.remove(&key(service, backend));
             }
         }

@@ -8,6 +8,7 @@ mod adoption;
 mod alarm;
 mod changes;
 mod desired;
+mod ejections;
 mod files;
 mod flows;
 mod followers;
@@ -56,6 +57,7 @@ use crate::{
 };
 use alarm::Alarm;
 use changes::Pending;
+use ejections::Ejections;
 use knowledge::Knowledge;
 use slow_start::SlowStart;
 use wake::Woken;
@@ -81,6 +83,8 @@ pub enum Input {
     Alarm,
     /// Flows and clients that are over are to be forgotten.
     Sweep,
+    /// What live traffic shows of the backends is to be looked at.
+    Traffic,
     /// A packet has come for a suspended backend.
     Wake(WakeRequest),
 }
@@ -147,6 +151,7 @@ pub struct Controller {
     dataplane: Dataplane,
     knowledge: Knowledge,
     slow_start: SlowStart,
+    ejections: Ejections,
     followers: Followers,
     alarm: Alarm,
     metrics: Arc<DaemonMetrics>,
@@ -189,6 +194,7 @@ impl Controller {
             dataplane,
             knowledge,
             slow_start: SlowStart::default(),
+            ejections: Ejections::new(),
             followers,
             alarm,
             metrics,
@@ -279,6 +285,7 @@ impl Controller {
                     Input::Neighbor(event) => changed |= self.take_neighbor_event(event),
                     Input::Alarm => changed = true,
                     Input::Sweep => self.sweep(),
+                    Input::Traffic => changed |= self.take_traffic(),
                     Input::Wake(request) => self.take_wake_request(request),
                     Input::StartTrace(filter, reply) => {
                         self.catch_up(&mut changed);
@@ -351,6 +358,13 @@ impl Controller {
             }
             Err(error) => tracing::error!("what is over could not be forgotten: {error:#}"),
         }
+    }
+
+    fn take_traffic(&mut self) -> bool {
+        self.watch_traffic().unwrap_or_else(|error| {
+            tracing::error!("failures in live traffic could not be looked at: {error:#}");
+            false
+        })
     }
 
     fn take_neighbor_event(&mut self, event: neighbors::Event) -> bool {

@@ -4,11 +4,14 @@
 //! | --- | --- | --- |
 //! | active, not down | yes, by weight | stay |
 //! | active, down | no | as the service's `when_down` says |
+//! | active, ejected | no | flows stay; clients as if it were down |
 //! | weight 0, draining | no | stay, unless it is down |
 //! | suspended | no | stay; while it is down, their packets wake it |
 //! | disabled | no | go elsewhere |
 //! | backup, while another can serve | no | stay |
 //! | newcomer, while another can serve | no | it has none |
+//!
+//! One that is ejected serves before nobody does.
 
 use balancer_common::abi::BackendFlags;
 
@@ -25,17 +28,25 @@ pub(super) struct Circumstances {
     pub(super) backup: bool,
     /// What its health check says.
     pub(super) health: Health,
+    /// Whether live traffic speaks against it.
+    pub(super) ejected: bool,
     /// Whether it joined a service that others serve, and is not yet known to be reachable and healthy.
     pub(super) newcomer: bool,
 }
 
 /// Who takes new clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is about another circumstance, and all combinations occur"
+)]
 struct Shift {
     /// Whether it is the backups.
     backups: bool,
     /// Whether newcomers are among them.
     newcomers: bool,
+    /// Whether those that are ejected are among them.
+    ejected: bool,
     /// Whether those that are down are among them.
     down: bool,
 }
@@ -65,18 +76,27 @@ fn standing(backend: Circumstances, shift: Shift) -> (u32, BackendFlags) {
         Admin::Active | Admin::Draining if down => (0, health.with(BackendFlags::EXPECTED)),
         // One that sleeps does not answer either.
         Admin::Suspended if down => (0, health.with(BackendFlags::SUSPENDED)),
+        // Its connections go on as well as they do.
+        Admin::Active | Admin::Draining if backend.ejected => {
+            let down = BackendFlags::DOWN.with(BackendFlags::EXPECTED);
+            (0, health.with(down).with(BackendFlags::KEEPS_FLOWS))
+        }
         Admin::Active | Admin::Draining | Admin::Suspended => (0, keeping),
     }
 }
 
 /// Who takes new clients: the backends that are no backups, else the backups; those that have proved themselves, else the
-/// newcomers; and the others of the same kind with them if too few of these are up.
+/// newcomers; those that are not ejected, else the ejected ones; and the others of the same kind with them if too few of these
+/// are up.
 fn shift(backends: &[Circumstances], panic_threshold: f64) -> Shift {
     let orders = [(false, false), (true, false), (false, true), (true, true)];
-    let shifts = orders.map(|(backups, newcomers)| Shift {
-        backups,
-        newcomers,
-        down: false,
+    let shifts = [false, true].into_iter().flat_map(|ejected| {
+        orders.map(|(backups, newcomers)| Shift {
+            backups,
+            newcomers,
+            ejected,
+            down: false,
+        })
     });
     let first = shifts
         .into_iter()
@@ -84,10 +104,12 @@ fn shift(backends: &[Circumstances], panic_threshold: f64) -> Shift {
     let shift = first.unwrap_or(Shift {
         backups: !backends.iter().any(|backend| !backend.backup && backend.may_serve()),
         newcomers: true,
+        ejected: true,
         down: false,
     });
     let everyone = Shift {
         newcomers: true,
+        ejected: true,
         down: true,
         ..shift
     };
@@ -104,6 +126,7 @@ impl Shift {
         backend.may_serve()
             && backend.backup == self.backups
             && (self.newcomers || !backend.newcomer)
+            && (self.ejected || !backend.ejected)
             && (self.down || backend.health != Health::Down)
     }
 }
@@ -163,6 +186,7 @@ mod tests {
                 weight,
                 backup,
                 health,
+                ejected: false,
                 newcomer,
             };
             let standings = standings(&[SERVES, backend], 0.0);
@@ -176,10 +200,11 @@ mod tests {
         weight: 100,
         backup: false,
         health: Health::Up,
+        ejected: false,
         newcomer: false,
     };
 
-    /// A backend for each word: `up`, `down`, `new`, `drain` and these with `b-` in front for a backup.
+    /// A backend for each word: `up`, `down`, `out` for one that is ejected, `new`, `drain` and these with `b-` in front for a backup.
     fn backends(words: &str) -> Vec<Circumstances> {
         let backend = |word: &str| {
             let (backup, word) = word.strip_prefix("b-").map_or((false, word), |word| (true, word));
@@ -192,6 +217,10 @@ mod tests {
             };
             match word {
                 "up" => of(Admin::Active, Health::Up, false),
+                "out" => Circumstances {
+                    ejected: true,
+                    ..of(Admin::Active, Health::Up, false)
+                },
                 "down" => of(Admin::Active, Health::Down, false),
                 "new" => of(Admin::Active, Health::Unknown, true),
                 "new-down" => of(Admin::Active, Health::Down, true),
@@ -224,6 +253,14 @@ mod tests {
             ("down new b-up", 0.0, "no no yes"),
             ("down new b-down b-new", 0.0, "no yes no no"),
             ("down b-new", 0.0, "no yes"),
+            // Ejected.
+            ("up out", 0.0, "yes no"),
+            ("out out", 0.0, "yes yes"),
+            ("down out", 0.0, "no yes"),
+            ("out b-up", 0.0, "no yes"),
+            ("out b-down", 0.0, "yes no"),
+            ("out new", 0.0, "no yes"),
+            ("up out out", 0.5, "yes yes yes"),
             // Too few are up.
             ("up down down", 0.33, "yes no no"),
             ("up down down", 0.34, "yes yes yes"),
@@ -254,18 +291,29 @@ mod tests {
         assert_eq!(standings[1], (100, KEEPS.with(BackendFlags::DOWN)));
     }
 
+    #[test]
+    fn one_that_is_ejected_keeps_its_flows_but_not_its_clients() {
+        let standings = standings(&backends("up out"), 0.0);
+        let down = BackendFlags::DOWN.with(BackendFlags::EXPECTED);
+        assert_eq!(
+            standings[1],
+            (0, BackendFlags::UP.with(BackendFlags::KEEPS_FLOWS).with(down))
+        );
+    }
+
     fn circumstances() -> impl Strategy<Value = Circumstances> {
         let admin = prop::sample::select(vec![Admin::Active, Admin::Draining, Admin::Disabled, Admin::Suspended]);
         let health = prop::sample::select(vec![Health::Up, Health::Down, Health::Unknown]);
-        (admin, 0_u32..3, any::<bool>(), health, any::<bool>()).prop_map(|(admin, weight, backup, health, newcomer)| {
-            Circumstances {
+        (admin, 0_u32..3, health, any::<[bool; 3]>()).prop_map(
+            |(admin, weight, health, [backup, ejected, newcomer])| Circumstances {
                 admin,
                 weight,
                 backup,
                 health,
+                ejected,
                 newcomer,
-            }
-        })
+            },
+        )
     }
 
     proptest! {

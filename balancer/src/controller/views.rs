@@ -1,11 +1,14 @@
 //! What the data plane shows of itself.
 
-use balancer_common::{DropReason, Event, abi::Traffic};
+use balancer_common::{
+    DropReason, Event,
+    abi::{self, Traffic},
+};
 
 use super::{Controller, desired};
 use crate::{
     config::{Admin, Backend, Service},
-    control::protocol::{BackendCounts, BackendView, DataplaneView, InterfaceView, ServiceView, Status},
+    control::protocol::{BackendCounts, BackendView, DataplaneView, Failures, InterfaceView, ServiceView, Status},
     dataplane::FlowCounts,
     health::Health,
     reconcile::Index,
@@ -127,6 +130,8 @@ impl Controller {
                     weight: backend.weight,
                     admin: backend.admin,
                     health: self.knowledge.health(service, backend),
+                    ejected: self.knowledge.is_ejected(service, backend),
+                    failures: self.failures(service, index)?,
                     flows: flows.by_backend.get(&index).copied().unwrap_or(0),
                     packets: traffic.packets,
                     bytes: traffic.bytes,
@@ -139,6 +144,12 @@ impl Controller {
                 })
             })
             .collect()
+    }
+
+    /// How often a backend has failed clients, where that is counted.
+    fn failures(&self, service: &Service, index: u32) -> anyhow::Result<Option<Failures>> {
+        let watched = service.passive.map(|_| self.dataplane.failures(index)).transpose()?;
+        Ok(watched.map(|abi::Failures { refused, unanswered }| Failures { refused, unanswered }))
     }
 
     fn is_up(&self, service: &Service, backend: &Backend) -> bool {

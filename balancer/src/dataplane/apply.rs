@@ -4,7 +4,7 @@ use aya::{
     maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie},
     util::nr_cpus,
 };
-use balancer_common::abi::{Backend, Load, PinPrefix, Selection, Service, Traffic};
+use balancer_common::abi::{Backend, Failures, Load, PinPrefix, Selection, Service, Traffic};
 
 use super::{Dataplane, maps::Maps, name::Name, syscall};
 use crate::{
@@ -54,6 +54,7 @@ impl Dataplane {
             Operation::ClaimBackend { index, name } => {
                 maps.backend_names.set(*index, Name::new(name), 0)?;
                 reset(&mut maps.backend_traffic, *index)?;
+                maps.failures.set(*index, Failures::default(), 0)?;
             }
             Operation::RenameBackend { index, name } => maps.backend_names.set(*index, Name::new(name), 0)?,
             Operation::WriteBackend { index, record } => maps.backends.set(*index, record, 0)?,

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use balancer_common::{DropReason, Event, abi::Traffic};
+use balancer_common::{
+    DropReason, Event,
+    abi::{Failures, Traffic},
+};
 
 use super::{Dataplane, Division};
 
@@ -17,6 +20,11 @@ impl Dataplane {
     pub fn backend_traffic(&self, index: u32) -> anyhow::Result<Traffic> {
         let counters = self.maps.backend_traffic.get(&index, 0)?;
         Ok(counters.iter().copied().sum())
+    }
+
+    /// How often a backend has failed clients, where that is watched.
+    pub fn failures(&self, index: u32) -> anyhow::Result<Failures> {
+        Ok(self.maps.failures.get(&index, 0)?)
     }
 
     /// How many packets were dropped for each reason.

@@ -18,10 +18,10 @@ use super::{
 use crate::{config::XdpMode, neighbors::Interface};
 
 /// The object, built by the build script.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/decap"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/decap"));
 
 /// The program, which other processes recognise by this name.
-const PROGRAM: &str = "balancer_decap";
+pub(super) const PROGRAM: &str = "balancer_decap";
 
 /// Its counters.
 const FATES: &str = "FATES";

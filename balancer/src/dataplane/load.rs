@@ -1,6 +1,6 @@
 //! Loading the eBPF object: its maps from their pins where these exist, its programs through the verifier.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use aya::{
@@ -17,10 +17,14 @@ use super::{
 };
 
 /// The eBPF object, built by the build script.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/balancer-ebpf"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/balancer-ebpf"));
 
 /// Type information of the running kernel, which the verifier needs.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// How long a backend has to answer a request for a connection. Clients repeat it after a second (RFC 6298), so this tells
+/// them from those that do so at once, to make a backend look bad.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
 
 /// The program that is attached.
 pub(super) const BALANCER: &str = "balancer";
@@ -31,11 +35,14 @@ const PROGRAMS: &str = "PROGRAMS";
 /// The program that answers where a packet would go.
 pub(super) const EXPLAIN: &str = "explain";
 
+/// The object's programs.
+pub(super) const ALL: [&str; 3] = [BALANCER, ANY_PACKET, EXPLAIN];
+
 /// Loads maps and programs. Nothing is attached.
 pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
     require_btf()?;
     check_sizes(pins, capacity)?;
-    load_programs(pins, capacity, Telling::Nothing, &[BALANCER, ANY_PACKET, EXPLAIN])
+    load_programs(pins, capacity, Telling::Nothing, &ALL)
 }
 
 /// Loads the programs that are attached once more, so that they tell what they decide. Nothing is attached.
@@ -52,7 +59,9 @@ enum Telling {
 
 fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[&str]) -> anyhow::Result<Ebpf> {
     let geometry = capacity.endpoints();
-    let lifetimes = TimerTick::of_kernel()?.lifetimes();
+    let timer = TimerTick::of_kernel()?;
+    let lifetimes = timer.lifetimes();
+    let answer_time = timer.units(ANSWER_TIME);
     let packet_log = packet_log::level();
     let trace = telling as u32;
     let paths: Vec<_> = PINNED.iter().map(|name| (*name, pins.map(name))).collect();
@@ -64,6 +73,7 @@ fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[
         .override_global("HALF_CLOSED_LIFETIME", &lifetimes.half_closed, true)
         .override_global("CLOSED_LIFETIME", &lifetimes.closed, true)
         .override_global("TRACE", &trace, true)
+        .override_global("ANSWER_TIME", &answer_time, true)
         .override_global(aya_log::LEVEL, &packet_log, true);
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());

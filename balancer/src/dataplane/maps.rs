@@ -8,7 +8,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray},
 };
 use balancer_common::{
-    abi::{Backend, Endpoint, Load, Pin, PinPrefix, Service, SourcePool, Traffic},
+    abi::{Backend, Endpoint, Failures, Load, Pin, PinPrefix, Service, SourcePool, Traffic},
     perfect_hash::Geometry,
 };
 
@@ -42,7 +42,7 @@ impl Capacity {
     }
 
     /// The maps whose size follows from the configuration.
-    pub(super) fn sizes(self) -> [(&'static str, u32); 20] {
+    pub(super) fn sizes(self) -> [(&'static str, u32); 21] {
         let endpoints = self.endpoints();
         [
             ("ENDPOINT_SEEDS", endpoints.buckets()),
@@ -58,6 +58,7 @@ impl Capacity {
             ("BACKENDS", self.backends),
             ("BACKEND_TRAFFIC", self.backends),
             ("LOADS", self.backends),
+            ("FAILURES", self.backends),
             ("FLOWS", self.flows),
             ("REVERSE_FLOWS", self.flows),
             ("CLIENTS", self.clients),
@@ -70,7 +71,7 @@ impl Capacity {
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 40] = [
+pub(super) const PINNED: [&str; 41] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -84,6 +85,7 @@ pub(super) const PINNED: [&str; 40] = [
     "BACKENDS",
     "BACKEND_TRAFFIC",
     "LOADS",
+    "FAILURES",
     "FLOWS",
     "REVERSE_FLOWS",
     "CLIENTS",
@@ -125,6 +127,7 @@ pub(super) struct Maps {
     pub(super) backend_names: Array<MapData, Name>,
     pub(super) backend_traffic: PerCpuArray<MapData, Traffic>,
     pub(super) loads: Array<MapData, Load>,
+    pub(super) failures: Array<MapData, Failures>,
     /// Not typed, like the clients: they are read many at a time.
     pub(super) flows: MapData,
     pub(super) clients: MapData,
@@ -152,6 +155,7 @@ impl Maps {
             backend_names: open_or_make(&pins.map("BACKEND_NAMES"), capacity.backends)?,
             backend_traffic: take(ebpf, "BACKEND_TRAFFIC")?,
             loads: take(ebpf, "LOADS")?,
+            failures: take(ebpf, "FAILURES")?,
             flows: open(&pins.map("FLOWS"))?,
             clients: open(&pins.map("CLIENTS"))?,
             pins: take(ebpf, "PINS")?,

@@ -25,6 +25,7 @@ enum Command {
     LookupBatch = 24,
     UpdateBatch = 26,
     DeleteBatch = 27,
+    DescribeObject = 15,
     DetachLink = 34,
 }
 
@@ -88,6 +89,27 @@ struct LinkAttributes {
     link_fd: u32,
 }
 
+/// The part of `union bpf_attr` that is needed to have an object described.
+#[repr(C)]
+struct DescribeAttributes {
+    descriptor: u32,
+    length: u32,
+    description: u64,
+}
+
+/// The part of `struct bpf_prog_info` (linux/bpf.h) that says what a program consists of.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramDescription {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    machine_code_length: u32,
+    instructions_length: u32,
+    machine_code: u64,
+    instructions: u64,
+}
+
 /// Calls `bpf(2)`.
 ///
 /// # Safety
@@ -148,6 +170,32 @@ pub(super) fn array_of_one<V: Pod>(value: &[V]) -> io::Result<OwnedFd> {
     // SAFETY: key and value are live, and the map has been made for values of this size.
     unsafe { bpf(Command::UpdateElement, &mut attributes) }?;
     Ok(map)
+}
+
+/// The instructions of a loaded program, as the kernel has them.
+pub(super) fn instructions(program: &impl AsFd) -> io::Result<Vec<[u8; 8]>> {
+    let mut description = ProgramDescription::default();
+    describe(program, &mut description)?;
+    let length = description.instructions_length;
+    let mut instructions = vec![[0; 8]; usize::try_from(length).map_err(io::Error::other)? / 8];
+    description = ProgramDescription {
+        instructions_length: length,
+        instructions: instructions.as_mut_ptr() as u64,
+        ..ProgramDescription::default()
+    };
+    describe(program, &mut description)?;
+    Ok(instructions)
+}
+
+fn describe(program: &impl AsFd, description: &mut ProgramDescription) -> io::Result<()> {
+    let mut attributes = DescribeAttributes {
+        descriptor: descriptor(program),
+        length: u32::try_from(size_of::<ProgramDescription>()).map_err(io::Error::other)?,
+        description: std::ptr::from_mut(description) as u64,
+    };
+    // SAFETY: the description is live and of the size that is given, and so are the buffers that it names.
+    unsafe { bpf(Command::DescribeObject, &mut attributes) }?;
+    Ok(())
 }
 
 /// Reads the value under `index` into `value`, which must be as long as the map's values. `false` if there is none.

@@ -2,7 +2,7 @@
 
 use super::exposition::{Exposition, Kind};
 use crate::{
-    control::protocol::{BackendView, ServiceView},
+    control::protocol::{BackendView, Failures, ServiceView},
     controller::Snapshot,
     health::Health,
 };
@@ -64,12 +64,17 @@ const BACKEND_COUNTERS: [Row<BackendView, u64>; 5] = [
     ),
 ];
 
-const BACKEND_GAUGES: [Row<BackendView, u64>; 4] = [
+const BACKEND_GAUGES: [Row<BackendView, u64>; 5] = [
     ("balancer_backend_flows", "Remembered flows.", |backend| backend.flows),
     (
         "balancer_backend_up",
         "1 if the backend is up or nothing is known of it yet, 0 if it is down.",
         |backend| u64::from(backend.health != Health::Down),
+    ),
+    (
+        "balancer_backend_ejected",
+        "1 if failures in live traffic have taken the backend out of service, else 0.",
+        |backend| u64::from(backend.ejected),
     ),
     (
         "balancer_backend_hot",
@@ -105,7 +110,24 @@ pub(super) fn write(exposition: &mut Exposition, snapshot: &Snapshot) {
     for backend in &snapshot.backends {
         shares.sample(&labels(backend), backend.share);
     }
+    failures(exposition, snapshot);
     data_plane(exposition, snapshot);
+}
+
+fn failures(exposition: &mut Exposition, snapshot: &Snapshot) {
+    let mut family = exposition.family(
+        Kind::Counter,
+        "balancer_backend_failures_total",
+        "Connections that the backend has refused or not answered in time, where passive detection watches it.",
+    );
+    for backend in &snapshot.backends {
+        if let Some(Failures { refused, unanswered }) = backend.failures {
+            for (reason, count) in [("refused", refused), ("unanswered", unanswered)] {
+                let [name, service] = labels(backend);
+                family.sample(&[name, service, ("reason", reason)], count);
+            }
+        }
+    }
 }
 
 fn labels(backend: &BackendView) -> [(&'static str, &str); 2] {

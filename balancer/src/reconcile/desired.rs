@@ -49,6 +49,8 @@ pub struct DesiredService {
     pub selection: Selection,
     /// Slots of the Maglev table.
     pub table_size: TableSize,
+    /// Whether connections that the backends refuse or leave unanswered are counted.
+    pub watches_failures: bool,
     /// The backends; no two have the same address and port.
     pub backends: Vec<DesiredBackend>,
 }

@@ -414,6 +414,7 @@ fn service_record(service: &DesiredService) -> Service {
         mss: service.mss,
         has_pins: !service.pins.is_empty(),
         selection: service.selection,
+        watches_failures: service.watches_failures,
     }
     .into()
 }

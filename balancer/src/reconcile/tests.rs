@@ -35,6 +35,7 @@ fn service(name: &str, vip: u8, ports: &[u16], backends: Vec<DesiredBackend>) ->
         forwarding: Forwarding::Nat,
         sources: None,
         table_size: TableSize::new(7).unwrap(),
+        watches_failures: false,
         backends,
     }
 }

@@ -19,6 +19,20 @@ impl Network {
         }
     }
 
+    /// Makes the link between client and router of a network with one arm too narrow for larger IP packets than of so many
+    /// bytes. Neither end of a connection knows.
+    pub fn narrow(&self, mtu: u32) {
+        self.infrastructure[1].ip(&format!("link set eth0 mtu {mtu}"));
+    }
+
+    /// Has the router of a network with one arm tell nobody of packets that it drops.
+    pub fn silence(&self) {
+        let router = &self.infrastructure[1];
+        // What it sends itself, and not what it forwards.
+        router.ip("rule add iif lo to 192.0.2.0/24 blackhole");
+        router.ip("-6 rule add iif lo to 2001:db8::/64 blackhole");
+    }
+
     /// Lets IP packets of so many bytes pass between the balancer and the backends of a network with one arm.
     pub fn widen(&self, mtu: u32) {
         let switch = &self.infrastructure[0];

@@ -96,6 +96,12 @@ impl Service {
         self.table("service.health", lines)
     }
 
+    /// With passive detection: the lines of `[service.passive]`.
+    #[must_use]
+    pub fn passive(self, lines: &str) -> Self {
+        self.table("service.passive", lines)
+    }
+
     fn table(mut self, name: &str, lines: &str) -> Self {
         for part in ["[", name, "]\n", lines, "\n"] {
             self.tables.push_str(part);

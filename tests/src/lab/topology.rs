@@ -95,6 +95,7 @@ impl Network {
         connect(&client, "eth0", &balancer, "eth0");
         address(&client, "eth0", "10.1.0.2/16", "fd00:1::2/64");
         address(&balancer, "eth0", "10.1.0.1/16", "fd00:1::1/64");
+        let other_end = let_replies_out(&client, "eth0");
         client.ip("route add default via 10.1.0.1");
         client.ip("-6 route add default via fd00:1::1");
 
@@ -108,7 +109,7 @@ impl Network {
             backends,
             interfaces: vec!["eth0", "eth1"],
             infrastructure: vec![switch],
-            _programs: Vec::new(),
+            _programs: vec![other_end],
         }
     }
 
@@ -130,9 +131,7 @@ impl Network {
         router.ip("-6 route add 2001:db8::/64 via fd00:2::1");
         plug(&switch, "balancer", &balancer, "eth0");
         address(&balancer, "eth0", "10.2.0.1/24", "fd00:2::1/64");
-        // A veth pair leaves frames that an XDP program sends back the way they came in a queue until something else
-        // passes, unless there is a program on the other end too.
-        let other_end = switch.pass("balancer");
+        let other_end = let_replies_out(&switch, "balancer");
         balancer.ip("route add default via 10.2.0.254");
         balancer.ip(&format!("-6 route add default via {ROUTER6}"));
         // A router asks for its neighbours from its link-local address, so the host does not learn the other one by
@@ -207,6 +206,12 @@ fn connect(one: &Namespace, one_interface: &str, other: &Namespace, other_interf
         host.run("ethtool", &format!("-K {interface} tx off gro on"));
         host.ip(&format!("link set {interface} up"));
     }
+}
+
+/// Has frames that an XDP program on the other end of this cable sends back the way they came arrive at once. A veth pair
+/// leaves them in a queue until something else passes, unless there is a program on this end too.
+fn let_replies_out(host: &Namespace, interface: &str) -> PassProgram {
+    host.pass(interface)
 }
 
 fn address(host: &Namespace, interface: &str, v4: &str, v6: &str) {

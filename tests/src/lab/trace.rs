@@ -50,10 +50,16 @@ impl<'a> Tracer<'a> {
     pub fn told(&self, count: usize) -> Vec<Value> {
         let lines = eventually("decisions are told", || {
             let output = self.process.output();
-            (output.lines().count() >= count && output.ends_with('\n')).then_some(output)
+            let is_whole = output.is_empty() || output.ends_with('\n');
+            (output.lines().count() >= count && is_whole).then_some(output)
         });
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         lines.lines().map(parse).collect()
+    }
+
+    /// Its process, which outlives the daemon.
+    pub fn into_process(self) -> Process {
+        self.process
     }
 
     /// Ends it, and waits until the program that was attached before is attached again.

@@ -43,6 +43,15 @@ impl Transport {
         Self::Tcp(Box::new(header))
     }
 
+    /// The answer to the first segment.
+    pub fn syn_ack() -> Self {
+        Self::Tcp(Box::new(TcpHeader {
+            syn: true,
+            ack: true,
+            ..segment()
+        }))
+    }
+
     /// A segment of a connection that stands.
     pub fn ack() -> Self {
         Self::Tcp(Box::new(TcpHeader { ack: true, ..segment() }))

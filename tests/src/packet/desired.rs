@@ -42,6 +42,7 @@ pub fn service(
         forwarding: Forwarding::Nat,
         sources: None,
         table_size: TableSize::new(251).expect("251 is a prime"),
+        watches_failures: false,
         backends: backends.into_iter().collect(),
     }
 }

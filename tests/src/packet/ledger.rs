@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use balancer::dataplane::Dataplane;
-use balancer_common::{Event, abi::Traffic};
+use balancer_common::{
+    Event,
+    abi::{Failures, Traffic},
+};
 
 /// What was counted, without zeroes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -12,6 +15,8 @@ pub struct Ledger {
     pub services: BTreeMap<String, Traffic>,
     /// Traffic of backends, by `SERVICE/BACKEND`.
     pub backends: BTreeMap<String, Traffic>,
+    /// Failures of backends, by `SERVICE/BACKEND`.
+    pub failures: BTreeMap<String, Failures>,
     /// Drops, by label.
     pub drops: BTreeMap<&'static str, u64>,
     /// Events, by label.
@@ -89,15 +94,23 @@ impl Ledger {
             (service.name.clone(), traffic)
         });
         let backends = state.backends.iter().map(|(&index, backend)| {
-            let traffic = dataplane.backend_traffic(index).expect("the index is in use");
             let service = &state.services[&backend.record.service];
-            (format!("{}/{}", service.name, backend.name), traffic)
+            (index, format!("{}/{}", service.name, backend.name))
+        });
+        let traffic = backends.clone().map(|(index, name)| {
+            let traffic = dataplane.backend_traffic(index).expect("the index is in use");
+            (name, traffic)
+        });
+        let failures = backends.map(|(index, name)| {
+            let failures = dataplane.failures(index).expect("the index is in use");
+            (name, failures)
         });
         let drops = dataplane.drops().expect("every reason has a counter");
         let events = dataplane.events().expect("every event has a counter");
         Self {
             services: services.collect(),
-            backends: backends.collect(),
+            backends: traffic.collect(),
+            failures: failures.collect(),
             drops: drops
                 .into_iter()
                 .map(|(reason, count)| (reason.label(), count))
@@ -115,6 +128,7 @@ impl Ledger {
         Self {
             services: grown(&self.services, &before.services),
             backends: grown(&self.backends, &before.backends),
+            failures: failed(&self.failures, &before.failures),
             drops: increased(&self.drops, &before.drops),
             events: increased(&self.events, &before.events),
             flows: self.flows - before.flows,
@@ -126,6 +140,20 @@ fn increased(now: &BTreeMap<&'static str, u64>, before: &BTreeMap<&'static str, 
     now.iter()
         .map(|(label, count)| (*label, count - before.get(label).unwrap_or(&0)))
         .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+fn failed(now: &BTreeMap<String, Failures>, before: &BTreeMap<String, Failures>) -> BTreeMap<String, Failures> {
+    now.iter()
+        .map(|(name, failures)| {
+            let before = before.get(name).copied().unwrap_or_default();
+            let failed = Failures {
+                refused: failures.refused - before.refused,
+                unanswered: failures.unanswered - before.unanswered,
+            };
+            (name.clone(), failed)
+        })
+        .filter(|(_, failures)| *failures != Failures::default())
         .collect()
 }
 

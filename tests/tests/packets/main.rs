@@ -8,6 +8,7 @@ mod decap;
 mod drops;
 mod dsr;
 mod explanations;
+mod failures;
 mod flows;
 mod fragments;
 mod full_nat;

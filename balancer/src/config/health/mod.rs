@@ -162,8 +162,10 @@ fn refuse_foreign_keys(table: Table<'_>, kind: Kind) {
 pub(super) fn passive(table: Table<'_>) -> Read<Passive> {
     let max_fails = table.or("max_fails", 3, |value| value.integer(1..=MAX_THRESHOLD));
     let fail_timeout = duration(table, "fail_timeout", 30);
+    let max_ejected = table.or("max_ejected", 0.5, |value| value.share());
     Ok(Passive {
         max_fails: max_fails?,
         fail_timeout: fail_timeout?,
+        max_ejected: max_ejected?,
     })
 }

@@ -75,6 +75,7 @@ fn full_example() -> Config {
             passive: Some(Passive {
                 max_fails: 3,
                 fail_timeout: Duration::from_secs(30),
+                max_ejected: 0.5,
             }),
             limits: Some(Limits {
                 new_flows_per_client: Rate { rate: 100, burst: 200 },
@@ -119,14 +120,8 @@ fn every_key_of_the_example_reaches_the_model() {
 
 #[test]
 fn the_example_without_what_is_unsupported_reaches_the_model() {
-    let text = without_tables(&[
-        "[service.passive]",
-        "[service.limits]",
-        "[[service.pin]]",
-        "[service.sources]",
-    ]);
+    let text = without_tables(&["[service.limits]", "[[service.pin]]", "[service.sources]"]);
     let mut expected = full_example();
-    expected.services[0].passive = None;
     expected.services[0].limits = None;
     expected.services[0].pins = vec![];
     expected.services[0].sources = None;
@@ -134,7 +129,7 @@ fn the_example_without_what_is_unsupported_reaches_the_model() {
     assert_eq!(loaded.config, expected);
     assert_eq!(
         shown(&loaded.warnings),
-        "test.toml:58:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
+        "test.toml:63:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
     );
 }
 
@@ -193,8 +188,7 @@ fn a_backend_without_a_name_is_named_by_its_address() {
 #[test]
 fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
     let expected = "\
-test.toml:56:1: passive is not supported by this version; leave it out
-test.toml:60:1: limits is not supported by this version; leave it out
-test.toml:74:1: sources is not supported by this version; leave it out";
+test.toml:61:1: limits is not supported by this version; leave it out
+test.toml:75:1: sources is not supported by this version; leave it out";
     assert_eq!(parse(FULL_EXAMPLE, "test.toml").unwrap_err().to_string(), expected);
 }

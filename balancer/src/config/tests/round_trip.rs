@@ -212,7 +212,8 @@ prop_compose! {
         (maglev_size, selection, tracking, slow_start) in
             (prop::sample::select(&[7_u32, 251, 65537, 655_373][..]), one_of(), one_of(), duration(0)),
         (panic_threshold, wake) in (0.0..=1.0, vec("[a-z{}\"\\\\ é\n]{1,9}", 0..3)),
-        (health, max_fails, fail_timeout) in (option::of(health().boxed()), option::of(1_u32..=1000), duration(1)),
+        (health, passive, fail_timeout) in
+            (option::of(health().boxed()), option::of((1_u32..=1000, 0.0..=1.0)), duration(1)),
         limits in option::of((1_u32.., 1_u32..)),
         (source_addresses, mss) in (option::of(source_addresses(253)), option::of(28_u16..=65_495)),
         mut backends in backends(v4),
@@ -247,6 +248,8 @@ prop_compose! {
             admin: Admin::Active,
             server_id: None,
         });
+        // To choose by remembered flows takes all of them.
+        let tracking = if selection == Selection::LeastFlows { Tracking::Full } else { tracking };
         Service {
             name: format!("service-{number}"),
             address: address(v4, 255, number),
@@ -262,13 +265,14 @@ prop_compose! {
             when_down,
             maglev_size: TableSize::new(maglev_size).unwrap(),
             selection,
-            // To choose by remembered flows takes all of them.
-            tracking: if selection == Selection::LeastFlows { Tracking::Full } else { tracking },
+            tracking,
             slow_start,
             panic_threshold,
             wake,
             health,
-            passive: max_fails.map(|max_fails| Passive { max_fails, fail_timeout }),
+            passive: passive
+                .filter(|_| forwarding.replies_return() && tracking == Tracking::Full)
+                .map(|(max_fails, max_ejected)| Passive { max_fails, fail_timeout, max_ejected }),
             limits: limits.map(|(rate, burst)| Limits { new_flows_per_client: Rate { rate, burst } }),
             backends,
             pins,

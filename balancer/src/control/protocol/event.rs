@@ -46,6 +46,10 @@ pub enum EventKind {
     Down,
     /// A backend passes its health check, but is held down since it went down too often.
     Damped,
+    /// Live traffic has taken a backend out of service.
+    Ejected,
+    /// A backend that was is tried again.
+    Readmitted,
     /// Packets can leave the host for a backend again.
     Reachable,
     /// Packets for a backend cannot leave the host.
@@ -98,6 +102,8 @@ impl fmt::Display for EventKind {
             Self::Up => "up",
             Self::Down => "down",
             Self::Damped => "damped",
+            Self::Ejected => "ejected",
+            Self::Readmitted => "readmitted",
             Self::Reachable => "reachable",
             Self::Unreachable => "unreachable",
             Self::Woken => "woken",

@@ -51,7 +51,7 @@ fn error_kinds(family: Family) -> [[u8; 2]; 4] {
 }
 
 /// An error about a packet, which it quotes up to so many bytes behind the headers in front of the transport's.
-fn error(kind: [u8; 2], from: IpAddr, about: &Packet, bytes: usize) -> Packet {
+pub(crate) fn error(kind: [u8; 2], from: IpAddr, about: &Packet, bytes: usize) -> Packet {
     let end = (about.transport() + bytes).min(about.frame().len());
     let transport = Transport::Message(kind, [0, 0, 0x05, 0x00]);
     Packet {

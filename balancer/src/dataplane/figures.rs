@@ -1,0 +1,72 @@
+//! What the programs cost the kernel's verifier, and how large they are.
+
+mod stack;
+
+use anyhow::Context as _;
+use aya::{Ebpf, EbpfLoader, programs::Xdp};
+use serde::Serialize;
+
+use super::{
+    decap,
+    load::{self, explain_load_error, explain_program_error},
+    maps::Capacity,
+    permission, syscall,
+};
+
+/// What is told of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Its name.
+    pub program: String,
+    /// Instructions that the verifier went through, over all ways through the program; it gives up after a million.
+    pub verified: u32,
+    /// Instructions that it has.
+    pub instructions: usize,
+    /// Bytes of machine code.
+    pub machine_code: u32,
+    /// Bytes of stack that the deepest chain of calls takes, as the verifier counts them; it allows 512.
+    pub stack: u32,
+}
+
+/// The figures of every program, from loading them. Nothing is pinned or attached.
+pub fn figures() -> anyhow::Result<Vec<Figures>> {
+    permission::require_permission()?;
+    load::require_btf()?;
+    let mut figures = Vec::new();
+    let mut loader = EbpfLoader::new();
+    // The maps have to be there, not to hold anything.
+    let smallest = Capacity {
+        flows: 1,
+        clients: 1,
+        services: 1,
+        backends: 1,
+        mappings: 1,
+    };
+    for (name, entries) in smallest.sizes() {
+        loader.map_max_entries(name, entries);
+    }
+    let mut ebpf = loader.load(load::OBJECT).map_err(explain_load_error)?;
+    for name in load::ALL {
+        figures.push(of(&mut ebpf, name)?);
+    }
+    let mut ebpf = EbpfLoader::new().load(decap::OBJECT).map_err(explain_load_error)?;
+    figures.push(of(&mut ebpf, decap::PROGRAM)?);
+    Ok(figures)
+}
+
+fn of(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Figures> {
+    let program: &mut Xdp = load::program(ebpf, name)?;
+    program.load().map_err(explain_program_error)?;
+    let info = program.info()?;
+    let instructions =
+        syscall::instructions(program.fd()?).with_context(|| format!("cannot read the program {name}"))?;
+    Ok(Figures {
+        program: name.to_owned(),
+        verified: info
+            .verified_instruction_count()
+            .context("this kernel counts no verified instructions")?,
+        instructions: instructions.len(),
+        machine_code: info.size_jitted(),
+        stack: stack::depth(&instructions),
+    })
+}

@@ -17,6 +17,7 @@ mod hot_spots;
 mod knowledge;
 mod orders;
 mod plan;
+mod reader;
 mod requests;
 mod resolve;
 mod slow_start;
@@ -41,11 +42,12 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use alarm::AlarmClock;
 pub use followers::Followers;
+pub use reader::{Reading, Readings};
 pub use views::Snapshot;
 
 use crate::{
     control::protocol::{Request, Response},
-    dataplane::{Dataplane, TimerTick},
+    dataplane::{Dataplane, Memory, TimerTick},
     events::Events,
     health::Verdict,
     intent::{Intent, Store},
@@ -57,6 +59,7 @@ use alarm::Alarm;
 use changes::Pending;
 use ejections::Ejections;
 use knowledge::Knowledge;
+use reader::{Counted, Reader};
 use slow_start::SlowStart;
 use wake::Woken;
 
@@ -79,6 +82,8 @@ pub enum Input {
     Sweep,
     /// What live traffic shows of the backends is to be looked at.
     Traffic,
+    /// What is remembered has been read.
+    Read(Reading),
     /// A packet has come for a suspended backend.
     Wake(WakeRequest),
 }
@@ -101,6 +106,7 @@ impl Handle {
         self.inputs
             .send(Input::Request(request, sender))
             .await
+            .ok()
             .context("the daemon is ending")?;
         receiver.await.context("the daemon is ending")
     }
@@ -111,6 +117,7 @@ impl Handle {
         self.inputs
             .send(Input::Snapshot(sender))
             .await
+            .ok()
             .context("the daemon is ending")?;
         receiver.await.context("the daemon is ending")?
     }
@@ -136,6 +143,7 @@ pub struct Controller {
     file: PathBuf,
     started: Instant,
     dataplane: Dataplane,
+    reader: Reader,
     knowledge: Knowledge,
     slow_start: SlowStart,
     ejections: Ejections,
@@ -158,7 +166,8 @@ pub struct Controller {
 impl Controller {
     /// A controller of `dataplane` that makes it hold what `intent` says, and has next hops looked for. What the data plane
     /// knows of the backends' health is where it begins. Further changes of the intent are kept in `store`; the daemon's
-    /// own configuration file is `file`; changes of state are told to `events`. The clock has to run for what is due at a certain time.
+    /// own configuration file is `file`; changes of state are told to `events`. The clock has to run for what is due at a certain time,
+    /// and what has been read has to be forwarded.
     pub fn new(
         intent: Intent,
         store: Store,
@@ -167,8 +176,9 @@ impl Controller {
         followers: Followers,
         metrics: Arc<DaemonMetrics>,
         events: Arc<Events>,
-    ) -> anyhow::Result<(Self, AlarmClock)> {
+    ) -> anyhow::Result<(Self, AlarmClock, Readings)> {
         let (alarm, clock) = Alarm::new();
+        let (reader, readings) = Reader::start()?;
         let knowledge = Knowledge::remembered(&intent.running, dataplane.state());
         followers.watch(&intent.running);
         let controller = Self {
@@ -179,6 +189,7 @@ impl Controller {
             file,
             started: Instant::now(),
             dataplane,
+            reader,
             knowledge,
             slow_start: SlowStart::default(),
             ejections: Ejections::new(),
@@ -191,7 +202,7 @@ impl Controller {
             pending: Vec::new(),
             events,
         };
-        Ok((controller, clock))
+        Ok((controller, clock, readings))
     }
 
     /// The addresses whose next hops the data plane needs.
@@ -257,10 +268,12 @@ impl Controller {
     }
 
     fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> End {
-        if !self.intent.migrations.is_empty()
-            && let Err(error) = self.migrate()
-        {
-            tracing::error!("clients could not be moved as they were to be before the restart: {error:#}");
+        if !self.intent.migrations.is_empty() {
+            self.migrate(|_, moved| {
+                if let Err(error) = moved {
+                    tracing::error!("clients could not be moved as they were to be before the restart: {error:#}");
+                }
+            });
         }
         while let Some(input) = inputs.blocking_recv() {
             // Whatever has come meanwhile is taken in too, and the data plane changed once.
@@ -277,12 +290,19 @@ impl Controller {
                     Input::Request(Request::Detach, reply) => return self.detach(reply),
                     Input::Request(request, reply) => {
                         self.catch_up(&mut changed);
-                        // A client that has gone away needs no answer.
-                        let _gone: Result<(), Response> = reply.send(self.answer(request));
+                        self.answer(request, reply);
                     }
                     Input::Snapshot(reply) => {
                         self.catch_up(&mut changed);
-                        let _gone: Result<(), anyhow::Result<Snapshot>> = reply.send(self.snapshot());
+                        self.count(|controller, census| {
+                            let snapshot = census.and_then(|census| controller.snapshot(census));
+                            // Who has gone away needs none.
+                            let _gone: Result<(), anyhow::Result<Snapshot>> = reply.send(snapshot);
+                        });
+                    }
+                    Input::Read(reading) => {
+                        self.catch_up(&mut changed);
+                        self.take_reading(reading);
                     }
                 }
                 input = inputs.try_recv().ok();
@@ -324,13 +344,22 @@ impl Controller {
     }
 
     fn sweep(&mut self) {
-        match self.dataplane.sweep() {
-            Ok(swept) => {
+        let sweep = |memory: Memory| {
+            let mut swept = None;
+            let counted = Counted::by(|| Ok(swept.insert(memory.sweep()?).live.clone()))?;
+            Ok((swept.unwrap_or_default(), counted))
+        };
+        self.read(sweep, |controller, swept| {
+            let settled = swept.and_then(|(swept, counted)| {
                 tracing::debug!("forgot {} flows and {} clients", swept.flows, swept.clients);
-                self.find_hot_spots(&swept.live);
+                controller.find_hot_spots(&swept.live.flows);
+                controller.take_count(counted);
+                controller.dataplane.settle(&swept)
+            });
+            if let Err(error) = settled {
+                tracing::error!("what is over could not be forgotten: {error:#}");
             }
-            Err(error) => tracing::error!("what is over could not be forgotten: {error:#}"),
-        }
+        });
     }
 
     fn take_traffic(&mut self) -> bool {

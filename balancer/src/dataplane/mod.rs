@@ -6,10 +6,10 @@ mod clock;
 mod counters;
 mod decap;
 mod explain;
-mod flows;
 mod judge;
 mod load;
 mod maps;
+mod memory;
 mod name;
 mod packet_log;
 mod permission;
@@ -17,6 +17,7 @@ mod pins;
 mod read;
 mod requests;
 mod run;
+mod sweep;
 mod syscall;
 mod tables;
 
@@ -27,13 +28,14 @@ use balancer_common::abi::{NeighborRequest, WakeRequest};
 pub use attach::Attachment;
 pub use clock::TimerTick;
 pub use decap::{Decapsulator, FateCounts, counts_on};
-pub use flows::{FlowCounts, Swept};
 pub use maps::Capacity;
+pub use memory::{Census, FlowCounts, Memory};
 pub use packet_log::PacketLog;
 pub use permission::require_permission;
 pub use pins::Pins;
 pub use requests::{NeighborRequests, WakeRequests};
 pub use run::Outcome;
+pub use sweep::Swept;
 pub use tables::Division;
 
 use crate::{

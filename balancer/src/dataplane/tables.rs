@@ -7,6 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     mem,
     os::fd::{AsRawFd as _, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,7 @@ use anyhow::Context as _;
 use aya::maps::MapData;
 use balancer_common::abi::{Service, Slot, TableClass, Tick};
 
-use super::{maps, pins::Pins, syscall};
+use super::{maps, pins::Pins, sweep::Findings, syscall};
 use crate::{
     maglev::{self, Slots},
     reconcile::Table,
@@ -69,7 +70,7 @@ struct Classes([(TableClass, MapData); 3]);
 
 struct Handover {
     class: TableClass,
-    slots: Slots,
+    slots: Arc<Slots>,
     /// When slots last changed hands.
     changed: Tick,
 }
@@ -129,7 +130,7 @@ impl Tables {
         now: Tick,
     ) -> anyhow::Result<Slots> {
         let before = match self.handovers.remove(&index) {
-            Some(handover) => Some(handover.slots),
+            Some(handover) => Some(Arc::unwrap_or_clone(handover.slots)),
             None => self.held(index, class, owners.len())?,
         };
         let slots = match before {
@@ -138,7 +139,7 @@ impl Tables {
         };
         let handover = Handover {
             class,
-            slots: slots.clone(),
+            slots: Arc::new(slots.clone()),
             changed: now,
         };
         self.handovers.insert(index, handover);
@@ -159,33 +160,32 @@ impl Tables {
     }
 
     /// Takes the marks from slots on which no flow needs them: those of services that have not changed for as long as
-    /// `timeout` says, except for the `disputed` ones.
-    pub(super) fn settle(
-        &mut self,
-        disputed: &HashMap<u32, HashSet<u32>>,
-        now: Tick,
-        timeout: impl Fn(u32) -> Option<u32>,
-    ) -> anyhow::Result<()> {
+    /// `timeout` says, except for the disputed ones. Tables that are not those which were swept are left alone.
+    pub(super) fn settle(&mut self, findings: &Findings, timeout: impl Fn(u32) -> Option<u32>) -> anyhow::Result<()> {
         let none = HashSet::new();
         let mut current = Vec::new();
         for (&index, handover) in &mut self.handovers {
-            let due = timeout(index).is_some_and(|timeout| now.since(handover.changed) > timeout);
-            if !due || !handover.slots.has_marks() {
+            let swept = findings.slots.get(&index);
+            let is_same = swept.is_some_and(|slots| Arc::ptr_eq(slots, &handover.slots));
+            let due = timeout(index).is_some_and(|timeout| findings.began.since(handover.changed) > timeout);
+            if !is_same || !due || !handover.slots.has_marks() {
                 continue;
             }
-            let settled = handover.slots.settle(disputed.get(&index).unwrap_or(&none));
-            if settled != handover.slots {
+            let settled = handover.slots.settle(findings.disputed.get(&index).unwrap_or(&none));
+            if settled != *handover.slots {
                 current.push((index, handover.class, settled.current.clone()));
-                handover.slots = settled;
+                handover.slots = Arc::new(settled);
             }
         }
         self.current.publish(&current)
     }
 
-    /// The owner of a slot of a service that remembers only what a change moves.
-    pub(super) fn owner(&self, service: u32, slot: u32) -> Option<u32> {
-        let slots = &self.handovers.get(&service)?.slots;
-        Some(slots.current.get(slot as usize)?.backend())
+    /// The tables of services that remember only what a change moves, by service index.
+    pub(super) fn remembering_changes(&self) -> HashMap<u32, Arc<Slots>> {
+        let handovers = self.handovers.iter();
+        handovers
+            .map(|(&index, handover)| (index, Arc::clone(&handover.slots)))
+            .collect()
     }
 
     /// The published table of a service, as the kernel holds it.

@@ -16,8 +16,9 @@ use balancer_common::{
     DropReason, Event,
     abi::{
         ANY_PORT, Address, Backend, Client, ClientKey, Endpoint, EndpointKey, Failures, FirstFragment, Flow, FlowKey,
-        FragmentKey, LARGE_TABLE, Load, MEDIUM_TABLE, NeighborRequest, Owner, Pin, PinPrefix, ROUTE_CACHE, ReverseFlow,
-        ReverseKey, Route, SMALL_TABLE, Service, Slot, TableClass, Tick, Traffic, WakeRequest,
+        FragmentKey, LARGE_TABLE, Load, MEDIUM_TABLE, MappingKey, NeighborRequest, Owner, Pin, PinPrefix, Probed,
+        ROUTE_CACHE, ReverseFlow, ReverseKey, Route, SMALL_TABLE, Service, Slot, TableClass, Tick, Traffic,
+        WakeRequest,
     },
     affinity::{Lifetimes, Phase, Stage},
     checksum::Sum,
@@ -95,6 +96,9 @@ static ROUTES: PerCpuArray<Route, { ROUTE_CACHE as usize }> = PerCpuArray::new()
 static ROUTE_EPOCH: Array<u32, 1> = Array::new();
 #[btf_map]
 static NEIGHBOR_REQUESTS: RingBuf<NeighborRequest, 4_096> = RingBuf::new();
+/// By the ends of the answers.
+#[btf_map]
+static PROBED: LruHashMap<MappingKey, Probed, 65_536> = LruHashMap::new();
 #[btf_map]
 static PROGRAMS: ProgramArray<1> = ProgramArray::new();
 
@@ -370,6 +374,19 @@ pub(crate) fn first_fragment(key: &FragmentKey) -> Option<FirstFragment> {
 #[inline(always)]
 pub(crate) fn remember_first_fragment(key: &FragmentKey, first: &FirstFragment) {
     let _full: Result<(), i32> = FIRST_FRAGMENTS.insert(key, first, 0);
+}
+
+/// Whom a probe has asked whose answers have these ends.
+#[inline(always)]
+pub(crate) fn probed(answer: &MappingKey) -> Option<Probed> {
+    // SAFETY: as in `flow`.
+    unsafe { PROBED.get(answer) }.copied()
+}
+
+/// Remembers whom a probe asks.
+#[inline(always)]
+pub(crate) fn remember_probed(answer: &MappingKey, probed: &Probed) {
+    let _full: Result<(), i32> = PROBED.insert(answer, probed, 0);
 }
 
 /// This CPU's counters of a service.

@@ -111,8 +111,9 @@ impl Controller {
         let running = &self.intent.running;
         self.knowledge.follow(&before.running, running);
         self.followers.watch(running);
-        self.followers.probe(running, &self.knowledge);
-        self.reconcile()?;
+        let reconciled = self.reconcile();
+        self.probe();
+        reconciled?;
         Ok(())
     }
 

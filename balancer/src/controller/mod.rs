@@ -221,8 +221,25 @@ impl Controller {
         self.knowledge.set_way(destination, way);
     }
 
+    /// Has the backends probed that are to be. The data plane knows them by then.
+    fn probe(&mut self) {
+        let state = self.dataplane.state();
+        self.followers.probe(&self.intent.running, &self.knowledge, state);
+    }
+
+    /// Sees to it that probes which are to take the way of clients' packets do, wherever they may leave. What clients get does
+    /// not depend on it.
+    fn lay_probe_path(&mut self) {
+        let config = &self.intent.running;
+        let interfaces = desired::probe_interfaces(config, &self.knowledge);
+        if let Err(error) = self.dataplane.lay_probe_path(interfaces) {
+            tracing::error!("{error:#}");
+        }
+    }
+
     /// Makes the data plane hold what it should. Returns whether anything had to change.
     pub fn reconcile(&mut self) -> anyhow::Result<bool> {
+        self.lay_probe_path();
         let (config, now) = (&self.intent.running, Instant::now());
         self.knowledge.admit_newcomers(config);
         let mut desired = desired::desired(config, &self.knowledge, self.timer);
@@ -254,7 +271,7 @@ impl Controller {
     /// Has the backends probed, and runs the controller on a thread of its own until it ends; the returned channel then
     /// says why.
     pub fn spawn(mut self, inputs: mpsc::Receiver<Input>) -> anyhow::Result<oneshot::Receiver<End>> {
-        self.followers.probe(&self.intent.running, &self.knowledge);
+        self.probe();
         let (sender, receiver) = oneshot::channel();
         thread::Builder::new()
             .name("controller".to_owned())

@@ -74,7 +74,7 @@ impl Capacity {
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 36] = [
+pub(super) const PINNED: [&str; 37] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -110,6 +110,7 @@ pub(super) const PINNED: [&str; 36] = [
     "ROUTES",
     "ROUTE_EPOCH",
     "NEIGHBOR_REQUESTS",
+    "PROBED",
     "PROGRAMS",
 ];
 

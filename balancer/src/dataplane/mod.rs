@@ -14,6 +14,7 @@ mod name;
 mod packet_log;
 mod permission;
 mod pins;
+mod probe_path;
 mod read;
 mod requests;
 mod run;
@@ -33,6 +34,7 @@ pub use memory::{Census, FlowCounts, Memory};
 pub use packet_log::PacketLog;
 pub use permission::require_permission;
 pub use pins::Pins;
+pub use probe_path::ProbeInterfaces;
 pub use requests::{NeighborRequests, WakeRequests};
 pub use run::Outcome;
 pub use sweep::Swept;
@@ -56,6 +58,7 @@ pub struct Dataplane {
     attachments: Vec<Attachment>,
     generation: u64,
     evictions: u64,
+    probe_path: probe_path::ProbePath,
 }
 
 impl Dataplane {
@@ -89,6 +92,7 @@ impl Dataplane {
             attachments: Vec::new(),
             generation,
             evictions: 0,
+            probe_path: probe_path::ProbePath::default(),
         })
     }
 

@@ -4,7 +4,7 @@ use super::{
     super::{
         Admin, Affinity, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe,
         Limits, Metrics, Passive, Pin, PinTarget, Probe, Probing, Protocol, Rate, Selection, Service, Sources,
-        Tracking, TunnelSource, WhenDown, XdpMode,
+        Tracking, TunnelSource, Via, WhenDown, XdpMode,
     },
     FULL_EXAMPLE, parse, parse_all, shown,
 };
@@ -62,6 +62,7 @@ fn full_example() -> Config {
                     expect_status: (200, 399),
                     expect_body: None,
                 }),
+                via: Via::Address,
                 port: None,
                 interval: Duration::from_secs(10),
                 interval_down: Duration::from_secs(10),
@@ -127,7 +128,7 @@ fn the_example_without_what_is_unsupported_reaches_the_model() {
     assert_eq!(loaded.config, expected);
     assert_eq!(
         shown(&loaded.warnings),
-        "test.toml:63:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
+        "test.toml:64:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
     );
 }
 
@@ -188,8 +189,8 @@ fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
     let text = FULL_EXAMPLE.replace("\"client-ip-port\"", "\"quic-cid\"      ");
     let expected = "\
 test.toml:32:14: affinity = \"quic-cid\" is not supported by this version; use \"client-ip-port\"
-test.toml:61:1: limits is not supported by this version; leave it out
-test.toml:75:1: sources is not supported by this version; leave it out";
+test.toml:62:1: limits is not supported by this version; leave it out
+test.toml:76:1: sources is not supported by this version; leave it out";
     assert_eq!(parse(&text, "test.toml").unwrap_err().to_string(), expected);
 }
 

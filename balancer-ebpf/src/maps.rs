@@ -6,7 +6,7 @@ use core::{arch::asm, ptr};
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_NOEXIST, xdp_md},
+    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST, xdp_md},
     btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie},
     helpers::{bpf_csum_diff, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_xdp_load_bytes},
     macros::btf_map,
@@ -45,18 +45,21 @@ static SERVICE_TRAFFIC: PerCpuArray<Traffic, 4_096> = PerCpuArray::new();
 static BACKENDS: Array<Backend, 16_384> = Array::new();
 #[btf_map]
 static BACKEND_TRAFFIC: PerCpuArray<Traffic, 16_384> = PerCpuArray::new();
+/// The daemon changes tables in place.
+type Table<const SLOTS: usize> = Array<[u32; SLOTS], 1, { BPF_F_MMAPABLE as usize }>;
+
 #[btf_map]
-static SMALL_TABLES: ArrayOfMaps<Array<[u32; SMALL_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static SMALL_TABLES: ArrayOfMaps<Table<SMALL_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
-static MEDIUM_TABLES: ArrayOfMaps<Array<[u32; MEDIUM_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static MEDIUM_TABLES: ArrayOfMaps<Table<MEDIUM_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
-static LARGE_TABLES: ArrayOfMaps<Array<[u32; LARGE_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static LARGE_TABLES: ArrayOfMaps<Table<LARGE_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
-static SMALL_PREVIOUS: ArrayOfMaps<Array<[u32; SMALL_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static SMALL_PREVIOUS: ArrayOfMaps<Table<SMALL_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
-static MEDIUM_PREVIOUS: ArrayOfMaps<Array<[u32; MEDIUM_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static MEDIUM_PREVIOUS: ArrayOfMaps<Table<MEDIUM_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
-static LARGE_PREVIOUS: ArrayOfMaps<Array<[u32; LARGE_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static LARGE_PREVIOUS: ArrayOfMaps<Table<LARGE_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
 static LOADS: Array<Load, 16_384> = Array::new();
 #[btf_map]

@@ -46,7 +46,7 @@ pub use tick::Tick;
 pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];

@@ -6,6 +6,7 @@ mod clock;
 mod counters;
 mod decap;
 mod explain;
+mod in_place;
 mod judge;
 mod load;
 mod maps;

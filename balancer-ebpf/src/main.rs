@@ -2,7 +2,7 @@
 //!
 //! `balancer` is attached to the interfaces. A packet's path through it reads from top to bottom in [`balance`]: parse,
 //! find the service, select the backend, translate, send; a reply the other way round. `explain` takes the same steps
-//! for a packet that the daemon makes up, and reports instead of acting.
+//! for a packet that the daemon makes up, and reports instead of acting. [`probe`] has the programs for the daemon's health probes.
 
 #![no_std]
 #![no_main]
@@ -27,12 +27,14 @@ mod inbound;
 mod maps;
 mod mss;
 mod outcome;
+mod probe;
 mod quic;
 mod reply;
 mod route;
 mod select;
 mod service;
 mod size;
+mod skb;
 mod source;
 mod trace;
 

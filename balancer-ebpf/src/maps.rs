@@ -7,7 +7,7 @@ use core::{arch::asm, ptr};
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_NOEXIST, xdp_md},
+    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST, xdp_md},
     btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie},
     helpers::{bpf_csum_diff, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_xdp_load_bytes},
     macros::btf_map,
@@ -17,8 +17,9 @@ use balancer_common::{
     DropReason, Event,
     abi::{
         ANY_PORT, Address, Backend, Client, ClientKey, Endpoint, EndpointKey, Failures, FirstFragment, Flow, FlowKey,
-        FragmentKey, LARGE_TABLE, Load, MEDIUM_TABLE, NeighborRequest, Owner, Pin, PinPrefix, ROUTE_CACHE, ReverseFlow,
-        ReverseKey, Route, SMALL_TABLE, Service, Slot, TableClass, Tick, Traffic, WakeRequest,
+        FragmentKey, LARGE_TABLE, Load, MEDIUM_TABLE, MappingKey, NeighborRequest, Owner, Pin, PinPrefix, Probed,
+        ROUTE_CACHE, ReverseFlow, ReverseKey, Route, SMALL_TABLE, Service, Slot, TableClass, Tick, Traffic,
+        WakeRequest,
     },
     affinity::{Lifetimes, Phase, Stage},
     checksum::Sum,
@@ -46,18 +47,21 @@ static SERVICE_TRAFFIC: PerCpuArray<Traffic, 4_096> = PerCpuArray::new();
 static BACKENDS: Array<Backend, 16_384> = Array::new();
 #[btf_map]
 static BACKEND_TRAFFIC: PerCpuArray<Traffic, 16_384> = PerCpuArray::new();
+/// The daemon changes tables in place.
+type Table<const SLOTS: usize> = Array<[u32; SLOTS], 1, { BPF_F_MMAPABLE as usize }>;
+
 #[btf_map]
-static SMALL_TABLES: ArrayOfMaps<Array<[u32; SMALL_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static SMALL_TABLES: ArrayOfMaps<Table<SMALL_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
-static MEDIUM_TABLES: ArrayOfMaps<Array<[u32; MEDIUM_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static MEDIUM_TABLES: ArrayOfMaps<Table<MEDIUM_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
-static LARGE_TABLES: ArrayOfMaps<Array<[u32; LARGE_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static LARGE_TABLES: ArrayOfMaps<Table<LARGE_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
-static SMALL_PREVIOUS: ArrayOfMaps<Array<[u32; SMALL_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static SMALL_PREVIOUS: ArrayOfMaps<Table<SMALL_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
-static MEDIUM_PREVIOUS: ArrayOfMaps<Array<[u32; MEDIUM_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static MEDIUM_PREVIOUS: ArrayOfMaps<Table<MEDIUM_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
-static LARGE_PREVIOUS: ArrayOfMaps<Array<[u32; LARGE_TABLE], 1>, 4_096> = ArrayOfMaps::new();
+static LARGE_PREVIOUS: ArrayOfMaps<Table<LARGE_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
 static LOADS: Array<Load, 16_384> = Array::new();
 #[btf_map]
@@ -97,6 +101,9 @@ static ROUTES: PerCpuArray<Route, { ROUTE_CACHE as usize }> = PerCpuArray::new()
 static ROUTE_EPOCH: Array<u32, 1> = Array::new();
 #[btf_map]
 static NEIGHBOR_REQUESTS: RingBuf<NeighborRequest, 4_096> = RingBuf::new();
+/// By the ends of the answers.
+#[btf_map]
+static PROBED: LruHashMap<MappingKey, Probed, 65_536> = LruHashMap::new();
 /// By whether they tell what they decide.
 #[btf_map]
 static PROGRAMS: ProgramArray<2> = ProgramArray::new();
@@ -373,6 +380,19 @@ pub(crate) fn first_fragment(key: &FragmentKey) -> Option<FirstFragment> {
 #[inline(always)]
 pub(crate) fn remember_first_fragment(key: &FragmentKey, first: &FirstFragment) {
     let _full: Result<(), i32> = FIRST_FRAGMENTS.insert(key, first, 0);
+}
+
+/// Whom a probe has asked whose answers have these ends.
+#[inline(always)]
+pub(crate) fn probed(answer: &MappingKey) -> Option<Probed> {
+    // SAFETY: as in `flow`.
+    unsafe { PROBED.get(answer) }.copied()
+}
+
+/// Remembers whom a probe asks.
+#[inline(always)]
+pub(crate) fn remember_probed(answer: &MappingKey, probed: &Probed) {
+    let _full: Result<(), i32> = PROBED.insert(answer, probed, 0);
 }
 
 /// This CPU's counters of a service.

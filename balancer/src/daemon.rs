@@ -140,7 +140,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
         observer.observe_probe(backend, outcome.result.is_ok(), outcome.duration);
     });
     let followers = Followers::new(checker, Arc::clone(&neighbors), Arc::clone(&own_metrics));
-    let (mut controller, clock) = Controller::new(
+    let (mut controller, clock, readings) = Controller::new(
         intent,
         store,
         path.to_owned(),
@@ -173,6 +173,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
         tokio::spawn(repeat(SWEEP_INTERVAL, || Input::Sweep, alarms.clone())),
         tokio::spawn(repeat(TRAFFIC_INTERVAL, || Input::Traffic, alarms.clone())),
         tokio::spawn(packet_log.run()),
+        tokio::spawn(readings.forward(alarms.clone())),
         tokio::spawn(clock.run(alarms)),
     ];
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -14,6 +14,8 @@ const BACKENDS: u8 = 3;
 const VICTIM: u8 = 1;
 const VIP: SocketAddr = SocketAddr::new(IpAddr::V4(Network::VIP), 80);
 const PORT: u16 = 8080;
+/// The balancer beside the backends.
+const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
 
 /// A service without health checks.
 struct Scene<'a> {
@@ -30,7 +32,7 @@ impl<'a> Scene<'a> {
             .backends(BACKENDS, PORT)
             .passive(&format!("max_fails = 3\nfail_timeout = \"{fail_timeout}\""));
         let services = match forwarding {
-            "full-nat" => service.key("source_addresses = [\"10.2.0.1\"]"),
+            "full-nat" => service.key(&format!("source_addresses = [\"{BALANCER}\"]")),
             _ => service,
         };
         let balancer = Balancer::start(&network.balancer, &network.interfaces, &services.to_string());
@@ -124,9 +126,11 @@ fn a_backend_that_swallows_requests_is_taken_out_and_who_waits_for_it_is_served_
 
         // Its answers get nowhere.
         let victim = &network.backends[usize::from(VICTIM)];
-        victim.run("nft", "add table ip swallow");
-        victim.run("nft", "add chain ip swallow in { type filter hook input priority 0 ; }");
-        victim.run("nft", "add rule ip swallow in tcp flags syn drop");
+        let peer = match forwarding {
+            "full-nat" => BALANCER,
+            _ => Network::CLIENT,
+        };
+        victim.ip(&format!("route add blackhole {peer}/32"));
         let clients = (41_000..41_020).map(|port| SocketAddr::new(Network::CLIENT.into(), port));
         let answers: Vec<_> = std::thread::scope(|scope| {
             let ask = |client| get_from(&network.client, client, VIP, "/");

@@ -21,7 +21,9 @@ fn every_program_is_within_what_the_kernel_allows_and_shown_to_be() {
         .iter()
         .map(|program| program["program"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["balancer", "any_packet", "explain", "balancer_decap"]);
+    for name in ["balancer", "any_packet", "explain", "balancer_decap"] {
+        assert!(names.contains(&name), "no {name}: {names:?}");
+    }
     for program in &programs {
         let figure = |key: &str| program[key].as_u64().unwrap();
         // Each instruction is gone through at least once, but for those that can never be reached.

@@ -18,6 +18,7 @@ mod fragment;
 mod load;
 mod mapping;
 mod pin;
+mod probe;
 mod route;
 mod service;
 mod slot;
@@ -37,6 +38,7 @@ pub use fragment::{FirstFragment, FragmentKey};
 pub use load::Load;
 pub use mapping::{MAX_SOURCES, Mapping, MappingKey, Side, Source, SourceAddresses, SourcePool, begins_connection};
 pub use pin::{Pin, PinPrefix};
+pub use probe::{Probed, probe_mark, probed_backend};
 pub use route::{NeighborRequest, ROUTE_CACHE, Route};
 pub use service::{AffinityKind, Forwarding, Selection, Service, ServiceParts, Tracking, WhenDown};
 pub use slot::Slot;
@@ -46,7 +48,7 @@ pub use trace::{CAPTURED, Capture, Decision, TraceFilter};
 pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];

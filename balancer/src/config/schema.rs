@@ -148,6 +148,7 @@ pub(super) const HEALTH: Shape = Shape {
     form: Form::Single,
     keys: &[
         "kind",
+        "via",
         "port",
         "send",
         "expect",

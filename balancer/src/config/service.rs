@@ -6,8 +6,8 @@ use super::{
     backend::{self, Setting},
     clients, health,
     model::{
-        Affinity, AffinityPrefix, Backend, Forwarding, HealthCheck, Protocol, Quic, Selection, Service, Tracking,
-        WhenDown,
+        Affinity, AffinityPrefix, Backend, Forwarding, HealthCheck, Passive, Protocol, Quic, Selection, Service,
+        Tracking, WhenDown,
     },
     quic,
     reader::{Distinct, Table, Value},
@@ -77,11 +77,10 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
     });
     let panic_threshold = table.or("panic_threshold", 0.0, |value| value.share());
     let wake = table.or("wake", Vec::new(), wake);
-    let health = table.optional("health", |value| health::check(value.table(&schema::HEALTH)?));
-    let passive = table.optional("passive", |value| health::passive(value.table(&schema::PASSIVE)?));
-    if let (Ok(Some(_)), Ok(forwarding), Ok(tracking)) = (&passive, forwarding, tracking) {
-        check_passive(&table, forwarding, tracking);
-    }
+    let health = table.optional("health", |value| {
+        health::check(value.table(&schema::HEALTH)?, forwarding.ok())
+    });
+    let passive = passive(&table, forwarding, tracking);
     let limits = table.optional("limits", |value| clients::limits(value.table(&schema::LIMITS)?));
     let setting = Setting {
         vip: address.ok(),
@@ -212,7 +211,11 @@ fn check_selection(table: &Table<'_>, selection: Selection, tracking: Option<Tra
     }
 }
 
-fn check_passive(table: &Table<'_>, forwarding: Forwarding, tracking: Tracking) {
+fn passive(table: &Table<'_>, forwarding: Read<Forwarding>, tracking: Read<Tracking>) -> Read<Option<Passive>> {
+    let passive = table.optional("passive", |value| health::passive(value.table(&schema::PASSIVE)?))?;
+    let (Some(_), Ok(forwarding), Ok(tracking)) = (passive, forwarding, tracking) else {
+        return Ok(passive);
+    };
     if !forwarding.replies_return() {
         table.refuse_at(
             "passive",
@@ -224,6 +227,7 @@ fn check_passive(table: &Table<'_>, forwarding: Forwarding, tracking: Tracking) 
             "passive follows every connection from its first packet, which takes tracking = \"full\"",
         );
     }
+    Ok(passive)
 }
 
 fn wake(value: Value<'_>) -> Read<Vec<String>> {

@@ -6,38 +6,63 @@ use super::{
     Controller, desired,
     foresight::{Clients, Foresight, Remembered},
     orders::{Action, Step, step},
+    requests::{Reply, respond},
     resolve::{self, usage},
 };
 use crate::{
-    config::{self, Config, Protocol},
-    control::protocol::{Done, Order, Refusal},
-    intent::{Change, Endpoint, Intent, Migration},
+    config::{self, Config},
+    control::protocol::{Done, Order, Refusal, Response},
+    dataplane::Census,
+    intent::{Change, Endpoint, Intent},
     reconcile,
     wording::{counted, grouped},
 };
 
 impl Controller {
-    /// Carries out an order; what it would not change is left alone.
-    pub(super) fn carry_out(&mut self, order: &Order) -> anyhow::Result<Done> {
+    /// Carries out an order that changes what runs; what it would not change is left alone.
+    pub(super) fn carry_out(&mut self, order: &Order, census: &Census) -> anyhow::Result<Done> {
         let step = step(&self.intent, order)?;
-        let (consequence, warnings) = match &step.action {
-            None => ("nothing changed".to_owned(), Vec::new()),
-            Some(Action::Change(change)) => self.change(&step, change)?,
-            Some(Action::Migrate(migration)) => (self.order_migration(migration)?, Vec::new()),
+        let Some(Action::Change(change)) = &step.action else {
+            return Ok(Done {
+                message: step.outcome("nothing changed"),
+                warnings: Vec::new(),
+            });
         };
-        let message = format!("{}: {}: {consequence}", step.service, step.said);
-        if step.action.is_some() {
-            self.tell_order(Some(step.service), &message);
-        }
+        let (consequence, warnings) = self.change(&step, change, census)?;
+        let message = step.outcome(&consequence);
+        self.tell_order(Some(step.service), &message);
         Ok(Done { message, warnings })
     }
 
+    /// Carries out an order that moves clients from one backend to another.
+    pub(super) fn carry_out_migration(&mut self, order: &Order, reply: Reply) {
+        match self.order_migration(order) {
+            Ok((step, moves_flows)) => self.migrate(move |controller, moved| {
+                let done = moved.map(|moved| {
+                    let consequence = if moves_flows {
+                        format!("{} moved", counted(moved, "live flow", "live flows"))
+                    } else {
+                        "TCP connections that are open stay where they are (--flows moves them too)".to_owned()
+                    };
+                    let message = step.outcome(&consequence);
+                    controller.tell_order(Some(step.service), &message);
+                    Response::Done(Done {
+                        message,
+                        warnings: Vec::new(),
+                    })
+                });
+                respond(reply, done);
+            }),
+            Err(error) => respond(reply, Err(error)),
+        }
+    }
+
     /// Changes what runs. Returns what follows from it, and what the new configuration is warned about.
-    fn change(&mut self, step: &Step, change: &Change) -> anyhow::Result<(String, Vec<String>)> {
+    fn change(&mut self, step: &Step, change: &Change, census: &Census) -> anyhow::Result<(String, Vec<String>)> {
         let mut running = self.intent.running.clone();
         change.apply(&mut running)?;
         let warnings = self.new_warnings(&running)?;
-        let foresight = self.foresee(&running)?;
+        let foresight = self.foresee(&running, census)?;
         let consequence = match (step.backend, foresight.services.get(&step.service)) {
             (Some(backend), Some(clients)) => {
                 let slots = moved_slots(*clients);
@@ -54,18 +79,17 @@ impl Controller {
         Ok((consequence, warnings))
     }
 
-    /// Moves clients from one backend to another. Returns what has come of it.
-    fn order_migration(&mut self, migration: &Migration) -> anyhow::Result<String> {
-        let mut intent = self.intent.clone();
-        intent.migrations.push(migration.clone());
-        self.adopt(intent)?;
-        let moved = self.migrate()?;
-        let service = resolve::service(&self.intent.running, &migration.service)?;
-        Ok(if migration.flows || service.protocol == Protocol::Udp {
-            format!("{} moved", counted(moved, "live flow", "live flows"))
-        } else {
-            "TCP connections that are open stay where they are (--flows moves them too)".to_owned()
-        })
+    /// Notes that clients are to be moved. Returns with the order whether live flows move with them.
+    fn order_migration(&mut self, order: &Order) -> anyhow::Result<(Step, bool)> {
+        let step = step(&self.intent, order)?;
+        let mut moves_flows = false;
+        if let Some(Action::Migrate(migration)) = &step.action {
+            moves_flows = self.moves_flows(migration);
+            let mut intent = self.intent.clone();
+            intent.migrations.push(migration.clone());
+            self.adopt(intent)?;
+        }
+        Ok((step, moves_flows))
     }
 
     /// Makes `intent` what is wanted: on disk first, so that a crash at any moment is completed by the next start; then in
@@ -87,8 +111,9 @@ impl Controller {
         let running = &self.intent.running;
         self.knowledge.follow(&before.running, running);
         self.followers.watch(running);
-        self.followers.probe(running, &self.knowledge);
-        self.reconcile()?;
+        let reconciled = self.reconcile();
+        self.probe();
+        reconciled?;
         Ok(())
     }
 

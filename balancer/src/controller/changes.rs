@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, mem, net::IpAddr};
 
-use balancer_common::affinity::{Memory, Standing, standing};
+use balancer_common::{
+    abi::Owner,
+    affinity::{Memory, Standing, standing},
+};
 
 use super::{BackendKey, Controller, desired};
 use crate::{
@@ -20,13 +23,19 @@ pub(super) struct Pending {
     cause: String,
 }
 
-/// Flows and tables after a change.
-struct Survey {
-    flows: FlowCounts,
-    /// Flows by service index.
-    of_services: HashMap<u32, u64>,
-    /// By service index: what tables that have been replaced gave to each backend.
-    before: HashMap<u32, Division>,
+/// A change that the data plane has followed, and that is told when the flows have been counted that it concerns.
+struct Followed {
+    change: Pending,
+    shift: Option<Shift>,
+}
+
+/// What a change has done to a table, and does to flows.
+struct Shift {
+    owner: Owner,
+    service: u32,
+    slots_moved: u64,
+    /// Whether the backend's flows leave it.
+    leave: bool,
 }
 
 impl Controller {
@@ -94,26 +103,53 @@ impl Controller {
         });
     }
 
-    /// Tells what has changed, now that the data plane has followed.
+    /// Has told what has changed, now that the data plane has followed.
     pub(super) fn tell_changes(&mut self) {
         let pending = mem::take(&mut self.pending);
         let before = self.dataplane.take_earlier_divisions();
         if pending.is_empty() {
             return;
         }
-        let survey = if pending.iter().any(|change| moves_clients(change.kind)) {
-            self.survey(before)
+        let moving = pending.iter().any(|change| moves_clients(change.kind));
+        let indices = if moving {
+            self.indices_of(&pending)
         } else {
-            None
+            HashMap::new()
         };
-        let indices = survey.as_ref().map(|_| self.indices_of(&pending)).unwrap_or_default();
-        for (number, change) in pending.into_iter().enumerate() {
-            let index = indices.get(&number).copied();
-            let effect = survey
-                .as_ref()
-                .filter(|_| moves_clients(change.kind))
-                .and_then(|survey| self.effect(index?, survey));
+        let followed = pending.into_iter().enumerate().map(|(number, change)| {
+            let index = indices.get(&number).filter(|_| moves_clients(change.kind));
+            let shift = index.and_then(|&index| self.shift(index, &before));
+            Followed { change, shift }
+        });
+        let followed: Vec<_> = followed.collect();
+        // What comes after others that wait waits too.
+        if moving || self.reader.is_busy() {
+            self.count(|controller, census| match census {
+                Ok(census) => controller.record(followed, Some(&census.flows)),
+                Err(error) => {
+                    tracing::error!("what follows from a change is not known: {error:#}");
+                    controller.record(followed, None);
+                }
+            });
+        } else {
+            self.record(followed, None);
+        }
+    }
+
+    /// Records changes, with what they do to the flows that were counted.
+    fn record(&self, changes: Vec<Followed>, flows: Option<&FlowCounts>) {
+        let of_services = flows.map(|flows| self.flows_of_services(flows)).unwrap_or_default();
+        for Followed { change, shift } in changes {
             let (service, backend) = change.backend;
+            let effect = shift.zip(flows).map(|(shift, flows)| {
+                let all = of_services.get(&shift.service).copied().unwrap_or(0);
+                let moved = if shift.leave { flows.of(shift.owner) } else { 0 };
+                Effect {
+                    slots_moved: shift.slots_moved,
+                    flows_moved: moved,
+                    flows_kept: all.saturating_sub(moved),
+                }
+            });
             self.events.record(Change {
                 kind: change.kind,
                 service: Some(service),
@@ -124,42 +160,27 @@ impl Controller {
         }
     }
 
-    fn survey(&self, before: HashMap<u32, Division>) -> Option<Survey> {
-        match self.dataplane.flow_counts() {
-            Ok(flows) => Some(Survey {
-                of_services: self.flows_of_services(&flows),
-                flows,
-                before,
-            }),
-            Err(error) => {
-                tracing::error!("what follows from a change is not known: {error:#}");
-                None
-            }
-        }
-    }
-
-    fn effect(&self, index: u32, survey: &Survey) -> Option<Effect> {
+    /// What a change has done that concerns the backend with this index, given what replaced tables gave to each backend.
+    fn shift(&self, index: u32, before: &HashMap<u32, Division>) -> Option<Shift> {
         let record = self.dataplane.state().backends.get(&index)?.record;
         let service = self.dataplane.state().services.get(&record.service)?.record?;
-        let own = survey.flows.by_backend.get(&index).copied().unwrap_or(0);
-        let all = survey.of_services.get(&record.service).copied().unwrap_or(0);
-        let leave = standing(Memory::Flow, record.flags, service.when_down()) == Standing::Gone;
         let slots = self.dataplane.slots(record.service, index);
         // A table that has not been published anew is as it was.
-        let before = survey.before.get(&record.service);
-        let earlier = before.map_or(slots, |division| division.slots_of(index));
-        let moved = if leave { own } else { 0 };
-        Some(Effect {
+        let earlier = before
+            .get(&record.service)
+            .map_or(slots, |division| division.slots_of(index));
+        Some(Shift {
+            owner: self.dataplane.owner(index)?,
+            service: record.service,
             slots_moved: slots.abs_diff(earlier).into(),
-            flows_moved: moved,
-            flows_kept: all.saturating_sub(moved),
+            leave: standing(Memory::Flow, record.flags, service.when_down()) == Standing::Gone,
         })
     }
 
     fn flows_of_services(&self, flows: &FlowCounts) -> HashMap<u32, u64> {
         let mut of_services = HashMap::new();
-        for (backend, count) in &flows.by_backend {
-            if let Some(entry) = self.dataplane.state().backends.get(backend) {
+        for (owner, count) in &flows.by_backend {
+            if let Some(entry) = self.dataplane.state().backends.get(&owner.backend) {
                 *of_services.entry(entry.record.service).or_default() += count;
             }
         }

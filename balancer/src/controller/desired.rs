@@ -3,17 +3,18 @@
 use std::net::{IpAddr, SocketAddr};
 
 use balancer_common::abi::{
-    ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, Port, Selection, Tracking, WhenDown, protocol,
+    ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, Port, Selection, Tracking, WhenDown, probe_mark,
+    protocol,
 };
 use xxhash_rust::xxh64::xxh64;
 
 use super::{BackendKey, knowledge::Knowledge, sources::sources, standing::standings};
 use crate::{
-    config::{self, Affinity, AffinityPrefix, Backend, Config, Pin, Protocol, Service},
-    dataplane::TimerTick,
+    config::{self, Affinity, AffinityPrefix, Backend, Config, Pin, Protocol, Service, Via},
+    dataplane::{ProbeInterfaces, TimerTick},
     health::{Destination, Target},
     neighbors::{Unreachable, Way},
-    reconcile::{Desired, DesiredBackend, DesiredPin, DesiredService, Index, PinTarget},
+    reconcile::{Desired, DesiredBackend, DesiredPin, DesiredService, Index, PinTarget, State},
 };
 
 /// Everything that the data plane should hold.
@@ -161,20 +162,46 @@ pub(super) fn tunnelled_way(
     }))
 }
 
-/// What the health checker is to probe.
-pub(super) fn targets(config: &Config, knowledge: &Knowledge) -> Vec<Target<BackendKey>> {
+/// Whether the backend is asked on the way of clients' packets.
+fn takes_path(service: &Service, backend: &Backend) -> bool {
+    let via = service.health.as_ref().map(|check| check.via);
+    via == Some(Via::Path) && backend.address.is_ipv4() == service.address.is_ipv4()
+}
+
+/// The interfaces by which probes may leave that take the way of clients' packets: those that are configured, by which packets
+/// leave as long as a way is not known yet, and those of the ways.
+pub(super) fn probe_interfaces<'a>(config: &'a Config, knowledge: &Knowledge) -> Option<ProbeInterfaces<'a>> {
+    let mut backends = backends(config)
+        .filter(|(service, backend)| takes_path(service, backend))
+        .peekable();
+    backends.peek()?;
+    let ways = backends.filter_map(|(_, backend)| knowledge.way(backend.address)?.as_ref().ok());
+    Some(ProbeInterfaces {
+        names: &config.dataplane.interfaces,
+        indices: ways.map(|way| way.next_hop.interface).collect(),
+    })
+}
+
+/// What the health checker is to probe, where the data plane holds `state`.
+pub(super) fn targets(config: &Config, knowledge: &Knowledge, state: &State) -> Vec<Target<BackendKey>> {
+    let known = state.index();
     backends(config)
         .filter_map(|(service, backend)| {
             let check = service.health.clone()?;
             // Validation has seen to it that one of these is there, except for a service on every port, whose check
             // then names one.
             let port = check.port.or(backend.port).or_else(|| service.ports.first().copied())?;
+            let mark = if takes_path(service, backend) {
+                Some(probe_mark(backend_index(&known, service, backend)?)?)
+            } else {
+                None
+            };
             Some(Target {
                 key: (service.name.clone(), backend.name.clone()),
                 destination: Destination {
                     backend: backend.name.clone(),
                     address: SocketAddr::new(backend.address, port),
-                    mark: None,
+                    mark,
                 },
                 check,
                 initial: knowledge.probed(service, backend),

@@ -4,25 +4,31 @@ use super::{Controller, foresight::Foresight, plan::plan};
 use crate::{
     config::{self, Config, ConfigError, Loaded},
     control::protocol::{ConfigText, Done, Plan, Refusal, RefusalKind},
+    dataplane::Census,
     intent::{Intent, Merged, fixed_differences},
     wording::counted,
 };
 
 impl Controller {
     /// Makes the configuration in `text` everything that runs.
-    pub(super) fn apply(&mut self, text: &ConfigText) -> anyhow::Result<Done> {
-        let applied = self.apply_loaded(&text.file, text.load());
+    pub(super) fn apply(&mut self, text: &ConfigText, census: &Census) -> anyhow::Result<Done> {
+        let applied = self.apply_loaded(&text.file, text.load(), census);
         self.metrics.count_reload(applied.is_ok());
         applied
     }
 
-    fn apply_loaded(&mut self, name: &str, loaded: Result<Loaded, ConfigError>) -> anyhow::Result<Done> {
+    fn apply_loaded(
+        &mut self,
+        name: &str,
+        loaded: Result<Loaded, ConfigError>,
+        census: &Census,
+    ) -> anyhow::Result<Done> {
         let Loaded { config, warnings } = loaded.map_err(|error| invalid(&error))?;
         // What the daemon's own file says later is compared with what it says now. One that cannot be read says what it
         // said.
         let file = config::load(&self.file).map_or_else(|_| self.intent.file.clone(), |loaded| loaded.config);
         let intent = Intent::replaced(config, file);
-        let message = self.change_to(intent, &format!("applied {name}"))?;
+        let message = self.change_to(intent, &format!("applied {name}"), census)?;
         Ok(Done {
             message,
             warnings: warnings.iter().map(ToString::to_string).collect(),
@@ -30,16 +36,16 @@ impl Controller {
     }
 
     /// Reads the daemon's own file again.
-    pub(super) fn reload(&mut self) -> anyhow::Result<Done> {
-        let reloaded = self.reload_loaded();
+    pub(super) fn reload(&mut self, census: &Census) -> anyhow::Result<Done> {
+        let reloaded = self.reload_loaded(census);
         self.metrics.count_reload(reloaded.is_ok());
         reloaded
     }
 
-    fn reload_loaded(&mut self) -> anyhow::Result<Done> {
+    fn reload_loaded(&mut self, census: &Census) -> anyhow::Result<Done> {
         let loaded = config::load(&self.file).map_err(|error| invalid(&error))?;
         let Merged { intent, kept, ended } = self.intent.with_file(loaded.config);
-        let mut lines = vec![self.change_to(intent, &format!("reloaded {}", self.file.display()))?];
+        let mut lines = vec![self.change_to(intent, &format!("reloaded {}", self.file.display()), census)?];
         if !kept.is_empty() {
             lines.push("changed at run time, and kept:".to_owned());
             lines.extend(kept.iter().map(|change| format!("  {change}")));
@@ -57,10 +63,10 @@ impl Controller {
     }
 
     /// What applying the configuration in `text` would change.
-    pub(super) fn plan(&self, text: &ConfigText) -> anyhow::Result<Plan> {
+    pub(super) fn plan(&self, text: &ConfigText, census: &Census) -> anyhow::Result<Plan> {
         let config = text.load().map_err(|error| invalid(&error))?.config;
         self.refuse_fixed(&config)?;
-        Ok(self.plan_of(&config, &self.foresee(&config)?))
+        Ok(self.plan_of(&config, &self.foresee(&config, census)?))
     }
 
     /// The effective configuration.
@@ -78,9 +84,9 @@ impl Controller {
     }
 
     /// Makes `intent` what is wanted; says what that changes.
-    fn change_to(&mut self, intent: Intent, done: &str) -> anyhow::Result<String> {
+    fn change_to(&mut self, intent: Intent, done: &str, census: &Census) -> anyhow::Result<String> {
         self.refuse_fixed(&intent.running)?;
-        let foresight = self.foresee(&intent.running)?;
+        let foresight = self.foresee(&intent.running, census)?;
         let plan = self.plan_of(&intent.running, &foresight);
         self.adopt(intent)?;
         let message = format!("{done}: {}", summary(&plan));

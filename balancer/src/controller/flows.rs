@@ -5,17 +5,18 @@ use std::{
     net::SocketAddr,
 };
 
-use balancer_common::abi::{Address, Client, ClientKey, Flow, FlowKey};
+use balancer_common::abi::{Address, Client, ClientKey, Flow, FlowKey, Owner};
 
 use super::{
     Controller,
     desired::backend_index,
+    requests::{Reply, respond},
     resolve::{self, not_found},
 };
 use crate::{
     config::{Protocol, Service},
-    control::protocol::{FlowCount, FlowCountView, FlowFilter, FlowList, FlowView, Refusal},
-    intent::Endpoint,
+    control::protocol::{FlowCount, FlowCountView, FlowFilter, FlowList, FlowView, Refusal, Response},
+    intent::{Endpoint, Migration},
 };
 
 /// A [`FlowFilter`] in the terms of the flow table.
@@ -62,84 +63,137 @@ impl Controller {
             .collect()
     }
 
-    pub(super) fn list_flows(&self, filter: &FlowFilter, limit: usize) -> anyhow::Result<FlowList> {
-        let matcher = self.matcher(filter)?;
-        let mut list = FlowList::default();
-        self.dataplane.for_each_flow(|key, &flow| {
-            if matcher.matches(key, flow) {
-                list.total += 1;
-                if list.flows.len() < limit {
-                    list.flows.extend(self.view(key, flow));
-                }
-            }
-        })?;
-        list.flows
-            .sort_by(|one, other| (&one.service, one.client, one.vip).cmp(&(&other.service, other.client, other.vip)));
-        Ok(list)
+    pub(super) fn list_flows(&mut self, filter: &FlowFilter, limit: usize, reply: Reply) {
+        let matcher = self.matcher(filter);
+        self.read(
+            move |memory| {
+                let matcher = matcher?;
+                let (mut total, mut flows) = (0, Vec::new());
+                memory.for_each_flow(|key, &flow| {
+                    if matcher.matches(key, flow) {
+                        total += 1;
+                        if flows.len() < limit {
+                            flows.push((*key, flow));
+                        }
+                    }
+                })?;
+                Ok((total, flows))
+            },
+            |controller, read| {
+                let list = read.map(|(total, flows)| {
+                    let views = flows.iter().filter_map(|(key, flow)| controller.view(key, *flow));
+                    let mut flows: Vec<_> = views.collect();
+                    flows.sort_by(|one, other| {
+                        (&one.service, one.client, one.vip).cmp(&(&other.service, other.client, other.vip))
+                    });
+                    Response::Flows(FlowList { flows, total })
+                });
+                respond(reply, list);
+            },
+        );
     }
 
-    pub(super) fn count_flows(&self, filter: &FlowFilter) -> anyhow::Result<FlowCount> {
-        let matcher = self.matcher(filter)?;
-        let mut total = 0;
-        let mut by_backend: BTreeMap<u32, u64> = BTreeMap::new();
-        self.dataplane.for_each_flow(|key, &flow| {
-            if matcher.matches(key, flow) {
-                total += 1;
-                *by_backend.entry(flow.owner.backend).or_default() += 1;
-            }
-        })?;
+    pub(super) fn count_flows(&mut self, filter: &FlowFilter, reply: Reply) {
+        let matcher = self.matcher(filter);
+        self.read(
+            move |memory| {
+                let matcher = matcher?;
+                let mut by_backend: BTreeMap<_, u64> = BTreeMap::new();
+                memory.for_each_flow(|key, &flow| {
+                    if matcher.matches(key, flow) {
+                        let Owner { backend, incarnation } = flow.owner;
+                        *by_backend.entry((backend, incarnation)).or_default() += 1;
+                    }
+                })?;
+                Ok(by_backend)
+            },
+            |controller, read| respond(reply, read.map(|counts| controller.flow_count(&counts))),
+        );
+    }
+
+    fn flow_count(&self, by_backend: &BTreeMap<(u32, u32), u64>) -> Response {
         let state = self.dataplane.state();
-        let backends = by_backend.into_iter().filter_map(|(index, flows)| {
+        let backends = by_backend.iter().filter_map(|(&(index, incarnation), &flows)| {
             let backend = state.backends.get(&index)?;
             let service = state.services.get(&backend.record.service)?;
-            Some(FlowCountView {
+            (backend.record.incarnation == incarnation).then(|| FlowCountView {
                 service: service.name.clone(),
                 name: backend.name.clone(),
                 flows,
             })
         });
-        Ok(FlowCount {
-            flows: total,
+        Response::FlowCount(FlowCount {
+            flows: by_backend.values().sum(),
             backends: backends.collect(),
         })
     }
 
-    pub(super) fn flush_flows(&mut self, filter: &FlowFilter) -> anyhow::Result<u64> {
-        let matcher = self.matcher(filter)?;
-        let flushed = self.dataplane.flush_flows(|key, flow| matcher.matches(key, *flow))?;
-        // A client that stayed remembered would have its next flow where the last one was.
+    pub(super) fn flush_flows(&mut self, filter: &FlowFilter, reply: Reply) {
+        let matcher = self.matcher(filter);
         let masks = self.client_masks();
-        let forgotten = self
-            .dataplane
-            .flush_clients(|key, client| matcher.matches_client(key, client, &masks))?;
-        tracing::info!("forgot {forgotten} clients on request");
-        tracing::info!("forgot {flushed} flows on request");
-        Ok(flushed)
+        self.read(
+            move |memory| {
+                let matcher = matcher?;
+                let flushed = memory.flush_flows(|key, flow| matcher.matches(key, *flow))?;
+                // A client that stayed remembered would have its next flow where the last one was.
+                let forgotten = memory.flush_clients(|key, client| matcher.matches_client(key, client, &masks))?;
+                tracing::info!("forgot {forgotten} clients on request");
+                tracing::info!("forgot {flushed} flows on request");
+                Ok(Response::Flushed(flushed))
+            },
+            |controller, flushed| {
+                controller.reader.forget();
+                respond(reply, flushed);
+            },
+        );
     }
 
-    /// Moves the clients that were ordered to be moved, and forgets the orders. Returns how many live flows moved.
-    pub(super) fn migrate(&mut self) -> anyhow::Result<u64> {
-        let mut moved = 0;
-        for migration in self.intent.migrations.clone() {
-            let Ok(service) = resolve::service(&self.intent.running, &migration.service) else {
-                continue;
-            };
-            let (from, to) = (
-                self.index_of(service, migration.from),
-                self.index_of(service, migration.to),
-            );
-            if let (Some(from), Some(to)) = (from, to) {
-                let clients = self.dataplane.migrate_clients(from, to)?;
-                tracing::info!("{}: moved {clients} remembered clients", service.name);
-                // A TCP connection breaks when another backend gets its packets.
-                if service.protocol == Protocol::Udp || migration.flows {
-                    moved += self.dataplane.migrate_flows(from, to)?;
+    /// Moves the clients that were ordered to be moved, and forgets the orders. `then` is told how many live flows moved.
+    pub(super) fn migrate(&mut self, then: impl FnOnce(&mut Self, anyhow::Result<u64>) + Send + 'static) {
+        let migrations = self.intent.migrations.clone();
+        let from_to: Vec<_> = migrations
+            .iter()
+            .filter_map(|migration| self.owners(migration))
+            .collect();
+        self.read(
+            move |memory| {
+                let mut moved = 0;
+                for (from, to, flows) in from_to {
+                    let clients = memory.migrate_clients(from, to)?;
+                    tracing::info!("moved {clients} remembered clients");
+                    if flows {
+                        moved += memory.migrate_flows(from, to)?;
+                    }
                 }
-            }
-        }
-        self.intent.migrations.clear();
-        self.store.write(&self.intent)?;
-        Ok(moved)
+                Ok(moved)
+            },
+            move |controller, moved| {
+                controller.reader.forget();
+                let moved = moved.and_then(|moved| {
+                    controller.intent.migrations.retain(|other| !migrations.contains(other));
+                    controller.store.write(&controller.intent)?;
+                    Ok(moved)
+                });
+                then(controller, moved);
+            },
+        );
+    }
+
+    /// From whom to whom a migration moves clients, and whether live flows move too.
+    fn owners(&self, migration: &Migration) -> Option<(Owner, Owner, bool)> {
+        let service = resolve::service(&self.intent.running, &migration.service).ok()?;
+        let owner = |backend| self.dataplane.owner(self.index_of(service, backend)?);
+        Some((
+            owner(migration.from)?,
+            owner(migration.to)?,
+            self.moves_flows(migration),
+        ))
+    }
+
+    /// Whether live flows move too: a TCP connection breaks when another backend gets its packets.
+    pub(super) fn moves_flows(&self, migration: &Migration) -> bool {
+        let service = resolve::service(&self.intent.running, &migration.service);
+        migration.flows || service.is_ok_and(|service| service.protocol == Protocol::Udp)
     }
 
     /// The index that the data plane knows a backend by.

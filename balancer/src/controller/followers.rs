@@ -15,6 +15,7 @@ use crate::{
     health::Checker,
     metrics::DaemonMetrics,
     neighbors::{self, Interface, Neighbors},
+    reconcile::State,
 };
 
 /// The health checker, the watcher of next hops, and what counts probes.
@@ -43,9 +44,9 @@ impl Followers {
     }
 
     /// Has the backends probed. Those that are probed already go on undisturbed.
-    pub(super) fn probe(&mut self, config: &Config, knowledge: &Knowledge) {
+    pub(super) fn probe(&mut self, config: &Config, knowledge: &Knowledge, state: &State) {
         let _context = self.runtime.enter();
-        let targets = targets(config, knowledge);
+        let targets = targets(config, knowledge, state);
         let probed = targets.iter().map(|target| target.key.clone());
         self.metrics.follow(&probed.collect());
         self.checker.reconcile(targets);

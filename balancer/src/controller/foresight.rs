@@ -7,6 +7,7 @@ use balancer_common::abi::{BackendFlags, Owner};
 use super::{Controller, desired};
 use crate::{
     config::Config,
+    dataplane::Census,
     maglev,
     reconcile::{self, BackendEntry, Operation, State},
 };
@@ -98,14 +99,14 @@ impl Sum for Remembered {
 }
 
 impl Controller {
-    /// What making `config` run would do. Changes nothing.
+    /// What making `config` run would do to what `census` counts. Changes nothing.
     ///
     /// Backends that would first have to prove themselves, or to start slowly, are taken to have done so.
     ///
     /// # Errors
     ///
-    /// If the data plane has no room for `config`, or cannot be read.
-    pub(super) fn foresee(&self, config: &Config) -> anyhow::Result<Foresight> {
+    /// If the data plane has no room for `config`, or its tables cannot be read.
+    pub(super) fn foresee(&self, config: &Config, census: &Census) -> anyhow::Result<Foresight> {
         let mut knowledge = self.knowledge.clone();
         knowledge.follow(&self.intent.running, config);
         knowledge.trust_newcomers_since(&self.knowledge);
@@ -119,9 +120,9 @@ impl Controller {
             after.apply(operation);
         }
         let mut flows = Fates::new(before, &after, BackendFlags::KEEPS_FLOWS);
-        self.dataplane.for_each_flow(|_, flow| flows.count(flow.owner))?;
+        flows.count_all(&census.flows.by_backend);
         let mut known = Fates::new(before, &after, BackendFlags::KEEPS_CLIENTS);
-        self.dataplane.for_each_client(|_, client| known.count(client.owner))?;
+        known.count_all(&census.clients);
         let flows_of_service = flows.by_service(before);
         let known_of_service = known.by_service(before);
         let services = before.services.iter().map(|(index, service)| {
@@ -160,7 +161,7 @@ impl Controller {
     }
 }
 
-/// What becomes of what is remembered of each backend, counted one by one. There may be millions, so each costs one look.
+/// What becomes of what is remembered of each backend.
 struct Fates(HashMap<u32, Fate>);
 
 struct Fate {
@@ -189,11 +190,13 @@ impl Fates {
         Self(fates.collect())
     }
 
-    fn count(&mut self, owner: Owner) {
-        if let Some(fate) = self.0.get_mut(&owner.backend)
-            && fate.incarnation == owner.incarnation
-        {
-            fate.count += 1;
+    fn count_all(&mut self, remembered: &HashMap<Owner, u64>) {
+        for (owner, count) in remembered {
+            if let Some(fate) = self.0.get_mut(&owner.backend)
+                && fate.incarnation == owner.incarnation
+            {
+                fate.count += count;
+            }
         }
     }
 
@@ -247,11 +250,8 @@ mod tests {
         // 2 goes, 3 is another one, 4 keeps its clients no more, 5 did not before.
         let after = state(&[(1, 1, KEEPS), (3, 2, KEEPS), (4, 1, none), (5, 1, KEEPS)]);
         let mut fates = Fates::new(&before, &after, KEEPS);
-        for backend in 1..=6 {
-            for incarnation in 1..=2 {
-                fates.count(Owner { backend, incarnation });
-            }
-        }
+        let owners = (1..=6).flat_map(|backend| [1, 2].map(|incarnation| Owner { backend, incarnation }));
+        fates.count_all(&owners.map(|owner| (owner, 1)).collect());
         let (stay, leave) = (Remembered { stay: 1, leave: 0 }, Remembered { stay: 0, leave: 1 });
         assert_eq!(
             fates.by_backend(),

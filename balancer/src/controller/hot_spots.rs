@@ -61,7 +61,7 @@ impl Controller {
                 .collect();
             let load = |index: u32| Load {
                 share: self.dataplane.share(index),
-                flows: flows.by_backend.get(&index).copied().unwrap_or(0),
+                flows: self.flows_of_index(index, flows),
                 hot: self.hot.contains(&index),
             };
             let loads: Vec<_> = backends.iter().map(|(_, index)| load(*index)).collect();

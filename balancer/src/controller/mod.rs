@@ -17,6 +17,7 @@ mod hot_spots;
 mod knowledge;
 mod orders;
 mod plan;
+mod reader;
 mod requests;
 mod resolve;
 mod slow_start;
@@ -42,12 +43,13 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use alarm::AlarmClock;
 pub use followers::Followers;
+pub use reader::{Reading, Readings};
 pub use trace::view as view_decision;
 pub use views::Snapshot;
 
 use crate::{
     control::protocol::{Refusal, Request, Response, TraceFilter},
-    dataplane::{Dataplane, TimerTick, Trace},
+    dataplane::{Dataplane, Memory, TimerTick, Trace},
     events::Events,
     health::Verdict,
     intent::{Intent, Store},
@@ -59,6 +61,7 @@ use alarm::Alarm;
 use changes::Pending;
 use ejections::Ejections;
 use knowledge::Knowledge;
+use reader::{Counted, Reader};
 use slow_start::SlowStart;
 use wake::Woken;
 
@@ -85,6 +88,8 @@ pub enum Input {
     Sweep,
     /// What live traffic shows of the backends is to be looked at.
     Traffic,
+    /// What is remembered has been read.
+    Read(Reading),
     /// A packet has come for a suspended backend.
     Wake(WakeRequest),
 }
@@ -124,7 +129,11 @@ impl Handle {
     /// Sends an input and waits for what comes of it.
     async fn have<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> anyhow::Result<T> {
         let (sender, receiver) = oneshot::channel();
-        self.inputs.send(input(sender)).await.context("the daemon is ending")?;
+        self.inputs
+            .send(input(sender))
+            .await
+            .ok()
+            .context("the daemon is ending")?;
         receiver.await.context("the daemon is ending")
     }
 }
@@ -149,6 +158,7 @@ pub struct Controller {
     file: PathBuf,
     started: Instant,
     dataplane: Dataplane,
+    reader: Reader,
     knowledge: Knowledge,
     slow_start: SlowStart,
     ejections: Ejections,
@@ -171,7 +181,8 @@ pub struct Controller {
 impl Controller {
     /// A controller of `dataplane` that makes it hold what `intent` says, and has next hops looked for. What the data plane
     /// knows of the backends' health is where it begins. Further changes of the intent are kept in `store`; the daemon's
-    /// own configuration file is `file`; changes of state are told to `events`. The clock has to run for what is due at a certain time.
+    /// own configuration file is `file`; changes of state are told to `events`. The clock has to run for what is due at a certain time,
+    /// and what has been read has to be forwarded.
     pub fn new(
         intent: Intent,
         store: Store,
@@ -180,8 +191,9 @@ impl Controller {
         followers: Followers,
         metrics: Arc<DaemonMetrics>,
         events: Arc<Events>,
-    ) -> anyhow::Result<(Self, AlarmClock)> {
+    ) -> anyhow::Result<(Self, AlarmClock, Readings)> {
         let (alarm, clock) = Alarm::new();
+        let (reader, readings) = Reader::start()?;
         let knowledge = Knowledge::remembered(&intent.running, dataplane.state());
         followers.watch(&intent.running);
         let controller = Self {
@@ -192,6 +204,7 @@ impl Controller {
             file,
             started: Instant::now(),
             dataplane,
+            reader,
             knowledge,
             slow_start: SlowStart::default(),
             ejections: Ejections::new(),
@@ -204,7 +217,7 @@ impl Controller {
             pending: Vec::new(),
             events,
         };
-        Ok((controller, clock))
+        Ok((controller, clock, readings))
     }
 
     /// The addresses whose next hops the data plane needs.
@@ -223,8 +236,25 @@ impl Controller {
         self.knowledge.set_way(destination, way);
     }
 
+    /// Has the backends probed that are to be. The data plane knows them by then.
+    fn probe(&mut self) {
+        let state = self.dataplane.state();
+        self.followers.probe(&self.intent.running, &self.knowledge, state);
+    }
+
+    /// Sees to it that probes which are to take the way of clients' packets do, wherever they may leave. What clients get does
+    /// not depend on it.
+    fn lay_probe_path(&mut self) {
+        let config = &self.intent.running;
+        let interfaces = desired::probe_interfaces(config, &self.knowledge);
+        if let Err(error) = self.dataplane.lay_probe_path(interfaces) {
+            tracing::error!("{error:#}");
+        }
+    }
+
     /// Makes the data plane hold what it should. Returns whether anything had to change.
     pub fn reconcile(&mut self) -> anyhow::Result<bool> {
+        self.lay_probe_path();
         let (config, now) = (&self.intent.running, Instant::now());
         self.knowledge.admit_newcomers(config);
         let mut desired = desired::desired(config, &self.knowledge, self.timer);
@@ -256,7 +286,7 @@ impl Controller {
     /// Has the backends probed, and runs the controller on a thread of its own until it ends; the returned channel then
     /// says why.
     pub fn spawn(mut self, inputs: mpsc::Receiver<Input>) -> anyhow::Result<oneshot::Receiver<End>> {
-        self.followers.probe(&self.intent.running, &self.knowledge);
+        self.probe();
         let (sender, receiver) = oneshot::channel();
         thread::Builder::new()
             .name("controller".to_owned())
@@ -270,10 +300,12 @@ impl Controller {
     }
 
     fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> End {
-        if !self.intent.migrations.is_empty()
-            && let Err(error) = self.migrate()
-        {
-            tracing::error!("clients could not be moved as they were to be before the restart: {error:#}");
+        if !self.intent.migrations.is_empty() {
+            self.migrate(|_, moved| {
+                if let Err(error) = moved {
+                    tracing::error!("clients could not be moved as they were to be before the restart: {error:#}");
+                }
+            });
         }
         while let Some(input) = inputs.blocking_recv() {
             // Whatever has come meanwhile is taken in too, and the data plane changed once.
@@ -304,12 +336,19 @@ impl Controller {
                     Input::Request(Request::Detach, reply) => return self.detach(reply),
                     Input::Request(request, reply) => {
                         self.catch_up(&mut changed);
-                        // A client that has gone away needs no answer.
-                        let _gone: Result<(), Response> = reply.send(self.answer(request));
+                        self.answer(request, reply);
                     }
                     Input::Snapshot(reply) => {
                         self.catch_up(&mut changed);
-                        let _gone: Result<(), anyhow::Result<Snapshot>> = reply.send(self.snapshot());
+                        self.count(|controller, census| {
+                            let snapshot = census.and_then(|census| controller.snapshot(census));
+                            // Who has gone away needs none.
+                            let _gone: Result<(), anyhow::Result<Snapshot>> = reply.send(snapshot);
+                        });
+                    }
+                    Input::Read(reading) => {
+                        self.catch_up(&mut changed);
+                        self.take_reading(reading);
                     }
                 }
                 input = inputs.try_recv().ok();
@@ -351,13 +390,22 @@ impl Controller {
     }
 
     fn sweep(&mut self) {
-        match self.dataplane.sweep() {
-            Ok(swept) => {
+        let sweep = |memory: Memory| {
+            let mut swept = None;
+            let counted = Counted::by(|| Ok(swept.insert(memory.sweep()?).live.clone()))?;
+            Ok((swept.unwrap_or_default(), counted))
+        };
+        self.read(sweep, |controller, swept| {
+            let settled = swept.and_then(|(swept, counted)| {
                 tracing::debug!("forgot {} flows and {} clients", swept.flows, swept.clients);
-                self.find_hot_spots(&swept.live);
+                controller.find_hot_spots(&swept.live.flows);
+                controller.take_count(counted);
+                controller.dataplane.settle(&swept)
+            });
+            if let Err(error) = settled {
+                tracing::error!("what is over could not be forgotten: {error:#}");
             }
-            Err(error) => tracing::error!("what is over could not be forgotten: {error:#}"),
-        }
+        });
     }
 
     fn take_traffic(&mut self) -> bool {

@@ -24,6 +24,13 @@ pub(super) struct Step {
     pub(super) said: String,
 }
 
+impl Step {
+    /// What was done, with what has come of it.
+    pub(super) fn outcome(&self, consequence: &str) -> String {
+        format!("{}: {}: {consequence}", self.service, self.said)
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Action {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use balancer_common::abi::{Explanation, Reason};
+use tokio::sync::oneshot;
 
 use super::{
     Controller, desired,
@@ -10,64 +11,81 @@ use super::{
 };
 use crate::{
     config::{self, Affinity, Service},
-    control::protocol::{Lookup, LookupReason, Refusal, RefusalKind, Request, Response, ServiceDetail},
-    dataplane::Question,
+    control::protocol::{Lookup, LookupReason, Order, Refusal, RefusalKind, Request, Response, ServiceDetail},
+    dataplane::{Census, FlowCounts, Question},
 };
 
+/// The way back to a client.
+pub(super) type Reply = oneshot::Sender<Response>;
+
 impl Controller {
-    pub(super) fn answer(&mut self, request: Request) -> Response {
-        let answer = match request {
-            Request::Status => self.answer_status(),
-            Request::Services => self.services().map(Response::Services),
-            Request::Service { service } => self.answer_service(&service),
-            Request::Backends { service } => self.answer_backends(service.as_deref()),
+    /// Answers a request, at once or when what is remembered has been read.
+    pub(super) fn answer(&mut self, request: Request, reply: Reply) {
+        match request {
+            Request::Services => respond(reply, self.services().map(Response::Services)),
             Request::Lookup {
                 service,
                 client,
                 port,
                 connection_id,
-            } => self.lookup(&service, client, port, connection_id.as_deref()),
-            Request::Order(order) => self.carry_out(&order).map(Response::Done),
-            Request::Apply(text) => self.apply(&text).map(Response::Done),
-            Request::Plan(text) => self.plan(&text).map(Response::Plan),
-            Request::Reload => self.reload().map(Response::Done),
-            Request::Export => Ok(Response::Export(self.export())),
-            Request::Flows { filter, limit } => self.list_flows(&filter, limit).map(Response::Flows),
-            Request::CountFlows(filter) => self.count_flows(&filter).map(Response::FlowCount),
-            Request::FlushFlows(filter) => self.flush_flows(&filter).map(Response::Flushed),
+            } => respond(reply, self.lookup(&service, client, port, connection_id.as_deref())),
+            Request::Export => respond(reply, Ok(Response::Export(self.export()))),
+            Request::Flows { filter, limit } => self.list_flows(&filter, limit, reply),
+            Request::CountFlows(filter) => self.count_flows(&filter, reply),
+            Request::FlushFlows(filter) => self.flush_flows(&filter, reply),
+            Request::Order(order @ Order::Migrate { .. }) => self.carry_out_migration(&order, reply),
+            // Events whose effect is being counted are among the latest.
+            Request::Events | Request::FollowEvents if !self.reader.is_busy() => {
+                respond(reply, Ok(self.answer_events()));
+            }
             // The controller ends with it, so it is dealt with where it comes in.
-            Request::Detach => Ok(Response::Detached(Vec::new())),
-            Request::Events | Request::FollowEvents => Ok(Response::Events(self.events.after(0))),
+            Request::Detach => respond(reply, Ok(Response::Detached(Vec::new()))),
             // The server has the controller begin it.
-            Request::Trace(_) => Err(usage("a trace is followed, not asked for".to_owned()).into()),
-        };
-        answer.unwrap_or_else(|error| match error.downcast::<Refusal>() {
-            Ok(refusal) => Response::Refused(refusal),
-            Err(error) => failed(&error),
-        })
+            Request::Trace(_) => respond(
+                reply,
+                Err(usage("a trace is followed, not asked for".to_owned()).into()),
+            ),
+            request => self.count(|controller, census| {
+                respond(
+                    reply,
+                    census.and_then(|census| controller.answer_counted(request, census)),
+                );
+            }),
+        }
     }
 
-    fn answer_status(&mut self) -> anyhow::Result<Response> {
-        let flows = self.dataplane.flow_counts()?;
-        Ok(Response::Status(self.status(&flows)?))
+    /// Answers a request that takes a count of what is remembered.
+    fn answer_counted(&mut self, request: Request, census: &Census) -> anyhow::Result<Response> {
+        match request {
+            Request::Status => self.status(&census.flows).map(Response::Status),
+            Request::Service { service } => self.answer_service(&service, &census.flows),
+            Request::Backends { service } => self.answer_backends(service.as_deref(), &census.flows),
+            Request::Order(order) => self.carry_out(&order, census).map(Response::Done),
+            Request::Apply(text) => self.apply(&text, census).map(Response::Done),
+            Request::Plan(text) => self.plan(&text, census).map(Response::Plan),
+            Request::Reload => self.reload(census).map(Response::Done),
+            _ => Ok(self.answer_events()),
+        }
     }
 
-    fn answer_service(&self, name: &str) -> anyhow::Result<Response> {
+    fn answer_events(&self) -> Response {
+        Response::Events(self.events.after(0))
+    }
+
+    fn answer_service(&self, name: &str, flows: &FlowCounts) -> anyhow::Result<Response> {
         let service = resolve::service(&self.intent.running, name)?;
-        let flows = self.dataplane.flow_counts()?;
         Ok(Response::Service(ServiceDetail {
             service: self.service(service, &self.dataplane.state().index())?,
-            backends: self.backends(Some(name), &flows)?,
+            backends: self.backends(Some(name), flows)?,
             configuration: config::export_service(service),
         }))
     }
 
-    fn answer_backends(&self, service: Option<&str>) -> anyhow::Result<Response> {
+    fn answer_backends(&self, service: Option<&str>, flows: &FlowCounts) -> anyhow::Result<Response> {
         if let Some(name) = service {
             resolve::service(&self.intent.running, name)?;
         }
-        let flows = self.dataplane.flow_counts()?;
-        Ok(Response::Backends(self.backends(service, &flows)?))
+        Ok(Response::Backends(self.backends(service, flows)?))
     }
 
     fn lookup(
@@ -165,6 +183,16 @@ fn check_lookup(
         )));
     }
     Ok(())
+}
+
+/// Gives an answer.
+pub(super) fn respond(reply: Reply, answer: anyhow::Result<Response>) {
+    let answer = answer.unwrap_or_else(|error| match error.downcast::<Refusal>() {
+        Ok(refusal) => Response::Refused(refusal),
+        Err(error) => failed(&error),
+    });
+    // A client that has gone away needs none.
+    let _gone: Result<(), Response> = reply.send(answer);
 }
 
 pub(super) fn failed(error: &anyhow::Error) -> Response {

@@ -9,7 +9,7 @@ use super::{Controller, desired};
 use crate::{
     config::{Admin, Backend, Service},
     control::protocol::{BackendCounts, BackendView, DataplaneView, Failures, InterfaceView, ServiceView, Status},
-    dataplane::FlowCounts,
+    dataplane::{Census, FlowCounts},
     health::Health,
     reconcile::Index,
 };
@@ -32,15 +32,15 @@ pub struct Snapshot {
 }
 
 impl Controller {
-    pub(super) fn snapshot(&mut self) -> anyhow::Result<Snapshot> {
-        let flows = self.dataplane.flow_counts()?;
+    pub(super) fn snapshot(&mut self, census: &Census) -> anyhow::Result<Snapshot> {
+        let flows = &census.flows;
         Ok(Snapshot {
-            status: self.status(&flows)?,
+            status: self.status(flows)?,
             services: self.services()?,
-            backends: self.backends(None, &flows)?,
+            backends: self.backends(None, flows)?,
             drops: self.dataplane.drops()?,
             events: self.dataplane.events()?,
-            evictions: self.dataplane.evictions(&flows)?,
+            evictions: self.dataplane.evictions(flows),
         })
     }
 
@@ -132,7 +132,7 @@ impl Controller {
                     health: self.knowledge.health(service, backend),
                     ejected: self.knowledge.is_ejected(service, backend),
                     failures: self.failures(service, index)?,
-                    flows: flows.by_backend.get(&index).copied().unwrap_or(0),
+                    flows: self.flows_of_index(index, flows),
                     packets: traffic.packets,
                     bytes: traffic.bytes,
                     new_flows: traffic.new_flows,
@@ -150,6 +150,11 @@ impl Controller {
     fn failures(&self, service: &Service, index: u32) -> anyhow::Result<Option<Failures>> {
         let watched = service.passive.map(|_| self.dataplane.failures(index)).transpose()?;
         Ok(watched.map(|abi::Failures { refused, unanswered }| Failures { refused, unanswered }))
+    }
+
+    /// The live flows of the backend that has this index.
+    pub(super) fn flows_of_index(&self, index: u32, flows: &FlowCounts) -> u64 {
+        self.dataplane.owner(index).map_or(0, |owner| flows.of(owner))
     }
 
     fn is_up(&self, service: &Service, backend: &Backend) -> bool {

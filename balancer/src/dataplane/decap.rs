@@ -21,7 +21,7 @@ use crate::{config::XdpMode, neighbors::Interface};
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/decap"));
 
 /// The program, which other processes recognise by this name.
-pub(super) const PROGRAM: &str = "balancer_decap";
+const PROGRAM: &str = "balancer_decap";
 
 /// Its counters.
 const FATES: &str = "FATES";

@@ -2,8 +2,8 @@
 
 mod stack;
 
-use anyhow::Context as _;
-use aya::{Ebpf, EbpfLoader, programs::Xdp};
+use anyhow::{Context as _, bail};
+use aya::{EbpfLoader, programs::Program};
 use serde::Serialize;
 
 use super::{
@@ -32,7 +32,6 @@ pub struct Figures {
 pub fn figures() -> anyhow::Result<Vec<Figures>> {
     permission::require_permission()?;
     load::require_btf()?;
-    let mut figures = Vec::new();
     let mut loader = EbpfLoader::new();
     // The maps have to be there, not to hold anything.
     let smallest = Capacity {
@@ -45,26 +44,35 @@ pub fn figures() -> anyhow::Result<Vec<Figures>> {
     for (name, entries) in smallest.sizes() {
         loader.map_max_entries(name, entries);
     }
-    let mut ebpf = loader.load(load::OBJECT).map_err(explain_load_error)?;
-    for name in load::ALL {
-        figures.push(of(&mut ebpf, name)?);
+    let balancer = loader.load(load::OBJECT).map_err(explain_load_error)?;
+    let decap = EbpfLoader::new().load(decap::OBJECT).map_err(explain_load_error)?;
+    let mut figures = Vec::new();
+    for mut ebpf in [balancer, decap] {
+        for (name, program) in ebpf.programs_mut() {
+            figures.push(of(name, program)?);
+        }
     }
-    let mut ebpf = EbpfLoader::new().load(decap::OBJECT).map_err(explain_load_error)?;
-    figures.push(of(&mut ebpf, decap::PROGRAM)?);
+    figures.sort_unstable_by(|one, other| one.program.cmp(&other.program));
     Ok(figures)
 }
 
-fn of(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Figures> {
-    let program: &mut Xdp = load::program(ebpf, name)?;
-    program.load().map_err(explain_program_error)?;
+fn of(name: &str, program: &mut Program) -> anyhow::Result<Figures> {
+    match program {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        other => bail!(
+            "{name} is a program of a kind that is not loaded here: {:?}",
+            other.prog_type()
+        ),
+    }
+    .map_err(explain_program_error)?;
     let info = program.info()?;
     let instructions =
         syscall::instructions(program.fd()?).with_context(|| format!("cannot read the program {name}"))?;
+    let verified = info.verified_instruction_count();
     Ok(Figures {
         program: name.to_owned(),
-        verified: info
-            .verified_instruction_count()
-            .context("this kernel counts no verified instructions")?,
+        verified: verified.context("this kernel does not say how many instructions it has verified")?,
         instructions: instructions.len(),
         machine_code: info.size_jitted(),
         stack: stack::depth(&instructions),

@@ -1,46 +1,88 @@
 //! What of the remembered flows and clients still counts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use balancer_common::{
     abi::{Address, Client, ClientKey, Flow, FlowKey, Owner, Pin, PinPrefix, Selection, Service, Tick, Tracking},
     affinity::{self, Identity, Lifetimes},
 };
 
-use super::{Dataplane, TimerTick};
-use crate::reconcile::PinKey;
+use super::{Dataplane, TimerTick, memory::Tally};
+use crate::{maglev::Slots, reconcile::PinKey};
 
 /// What the remembered flows and clients are judged by.
 ///
 /// There may be millions, so services and backends stand in tables by their indices.
-pub(super) struct Judge<'a> {
-    dataplane: &'a Dataplane,
+pub(super) struct Judge {
     services: Vec<Option<Service>>,
     /// The incarnation of each backend index; 0 where there is no backend.
     incarnations: Vec<u32>,
     now: Tick,
     lifetimes: Lifetimes,
+    /// Of services that remember only what a change moves: their tables, by service index.
+    slots: HashMap<u32, Arc<Slots>>,
+    /// What clients of these services are pinned to.
+    pins: HashMap<PinKey, Pin>,
     /// The lengths that prefixes of pins have.
     pin_lengths: BTreeSet<u32>,
+    /// The backends whose flows the program counts.
+    counted: Vec<Owner>,
 }
 
-impl<'a> Judge<'a> {
+impl Judge {
     /// A judge of what the data plane remembers at this moment.
-    pub(super) fn new(dataplane: &'a Dataplane, now: Tick) -> anyhow::Result<Self> {
+    pub(super) fn new(dataplane: &Dataplane, now: Tick) -> anyhow::Result<Self> {
         let state = &dataplane.state;
         let records = state.services.iter().map(|(&index, service)| (index, service.record));
         let incarnations = state
             .backends
             .iter()
             .map(|(&index, backend)| (index, backend.record.incarnation));
+        let slots = dataplane.maps.tables.remembering_changes();
+        let pins = state
+            .pins
+            .iter()
+            .filter(|(key, _)| slots.contains_key(&u32::from_be_bytes(key.prefix.service)));
+        let pins: HashMap<_, _> = pins.map(|(&key, &pin)| (key, pin)).collect();
+        let services = by_index(records);
+        let counted = state.backends.iter().filter(|(_, backend)| {
+            let service: Option<&Service> = services.get(backend.record.service as usize).and_then(Option::as_ref);
+            service.is_some_and(|service| service.selection() == Selection::LeastFlows)
+        });
+        let counted = counted.filter_map(|(&index, _)| dataplane.owner(index)).collect();
         Ok(Self {
-            dataplane,
-            services: by_index(records),
+            services,
             incarnations: by_index(incarnations),
             now,
             lifetimes: TimerTick::of_kernel()?.lifetimes(),
-            pin_lengths: state.pins.keys().map(|key| key.bits).collect(),
+            slots,
+            pin_lengths: pins.keys().map(|key| key.bits).collect(),
+            pins,
+            counted,
         })
+    }
+
+    /// When it was made.
+    pub(super) const fn now(&self) -> Tick {
+        self.now
+    }
+
+    /// The tables that [disputes](Self::disputed_slot) are about.
+    pub(super) fn into_slots(self) -> HashMap<u32, Arc<Slots>> {
+        self.slots
+    }
+
+    /// A tally of the backends.
+    pub(super) fn tally(&self) -> Tally<'_> {
+        Tally::new(&self.incarnations)
+    }
+
+    /// Whether there is a service of which this holds.
+    pub(super) fn any_service(&self, holds: impl Fn(&Service) -> bool) -> bool {
+        self.services.iter().flatten().any(holds)
     }
 
     fn service(&self, index: u32) -> Option<&Service> {
@@ -67,7 +109,8 @@ impl<'a> Judge<'a> {
             return None;
         }
         let slot = Identity::new(service, key, self.pin(key)).slot(service);
-        let owner = self.dataplane.maps.tables.owner(key.service, slot)?;
+        let slots = self.slots.get(&key.service)?;
+        let owner = slots.current.get(slot as usize)?.backend();
         (owner != flow.owner.backend).then_some(slot)
     }
 
@@ -76,18 +119,13 @@ impl<'a> Judge<'a> {
         self.pin_lengths.iter().rev().find_map(|&bits| {
             let client = key.client.masked(Address::mask(bits - PinPrefix::SERVICE_BITS));
             let prefix = PinPrefix::new(key.service, client);
-            self.dataplane.state.pins.get(&PinKey { bits, prefix })
+            self.pins.get(&PinKey { bits, prefix })
         })
     }
 
     /// The backends whose flows the program counts, with none yet.
-    pub(super) fn counted_backends(&self) -> HashMap<u32, u64> {
-        let backends = self.dataplane.state.backends.iter();
-        let counted = backends.filter(|(_, backend)| {
-            let service = self.service(backend.record.service);
-            service.is_some_and(|service| service.selection() == Selection::LeastFlows)
-        });
-        counted.map(|(&index, _)| (index, 0)).collect()
+    pub(super) fn counted_backends(&self) -> HashMap<Owner, u64> {
+        self.counted.iter().map(|&owner| (owner, 0)).collect()
     }
 
     /// Whether a new flow of the client would find it remembered.

@@ -35,14 +35,11 @@ const PROGRAMS: &str = "PROGRAMS";
 /// The program that answers where a packet would go.
 pub(super) const EXPLAIN: &str = "explain";
 
-/// The object's programs.
-pub(super) const ALL: [&str; 3] = [BALANCER, ANY_PACKET, EXPLAIN];
-
 /// Loads maps and programs. Nothing is attached.
 pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
     require_btf()?;
     check_sizes(pins, capacity)?;
-    load_programs(pins, capacity, Telling::Nothing, &ALL)
+    load_programs(pins, capacity, Telling::Nothing, &[BALANCER, ANY_PACKET, EXPLAIN])
 }
 
 /// Loads the programs that are attached once more, so that they tell what they decide. Nothing is attached.

@@ -1,6 +1,9 @@
 //! Typed handles of the maps that the XDP program reads and writes.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use anyhow::Context as _;
 use aya::{
@@ -12,7 +15,7 @@ use balancer_common::{
     perfect_hash::Geometry,
 };
 
-use super::{name::Name, pins::Pins, tables::Tables};
+use super::{memory::Stores, name::Name, pins::Pins, tables::Tables};
 
 /// How many entries the maps have room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +74,7 @@ impl Capacity {
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 41] = [
+pub(super) const PINNED: [&str; 42] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -107,6 +110,7 @@ pub(super) const PINNED: [&str; 41] = [
     "ROUTES",
     "ROUTE_EPOCH",
     "NEIGHBOR_REQUESTS",
+    "PROBED",
     "PROGRAMS",
     "TRACE_FILTER",
     "TRACE_BUDGET",
@@ -128,13 +132,10 @@ pub(super) struct Maps {
     pub(super) backend_traffic: PerCpuArray<MapData, Traffic>,
     pub(super) loads: Array<MapData, Load>,
     pub(super) failures: Array<MapData, Failures>,
-    /// Not typed, like the clients: they are read many at a time.
-    pub(super) flows: MapData,
-    pub(super) clients: MapData,
+    /// Shared with those who read on other threads.
+    pub(super) memory: Arc<Stores>,
     pub(super) pins: LpmTrie<MapData, PinPrefix, Pin>,
     pub(super) source_pools: HashMap<MapData, u32, SourcePool>,
-    pub(super) flows_added: PerCpuArray<MapData, u64>,
-    pub(super) flows_removed: Array<MapData, u64>,
     pub(super) drops: PerCpuArray<MapData, u64>,
     pub(super) events: PerCpuArray<MapData, u64>,
     pub(super) route_epoch: Array<MapData, u32>,
@@ -156,15 +157,17 @@ impl Maps {
             backend_traffic: take(ebpf, "BACKEND_TRAFFIC")?,
             loads: take(ebpf, "LOADS")?,
             failures: take(ebpf, "FAILURES")?,
-            flows: open(&pins.map("FLOWS"))?,
-            clients: open(&pins.map("CLIENTS"))?,
+            memory: Arc::new(Stores {
+                flows: open(&pins.map("FLOWS"))?,
+                clients: open(&pins.map("CLIENTS"))?,
+                added: take(ebpf, "FLOWS_ADDED")?,
+                removed: Mutex::new(open_or_make(&pins.map("FLOWS_REMOVED"), 1)?),
+            }),
             pins: take(ebpf, "PINS")?,
             source_pools: take(ebpf, "SOURCE_POOLS")?,
-            flows_added: take(ebpf, "FLOWS_ADDED")?,
             drops: take(ebpf, "DROPS")?,
             events: take(ebpf, "EVENTS")?,
             route_epoch: take(ebpf, "ROUTE_EPOCH")?,
-            flows_removed: open_or_make(&pins.map("FLOWS_REMOVED"), 1)?,
             generation: open_or_make(&pins.map("GENERATION"), 1)?,
         })
     }

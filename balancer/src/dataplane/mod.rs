@@ -7,17 +7,20 @@ mod counters;
 mod decap;
 mod explain;
 mod figures;
-mod flows;
+mod in_place;
 mod judge;
 mod load;
 mod maps;
+mod memory;
 mod name;
 mod packet_log;
 mod permission;
 mod pins;
+mod probe_path;
 mod read;
 mod requests;
 mod run;
+mod sweep;
 mod syscall;
 mod tables;
 mod trace;
@@ -31,13 +34,15 @@ pub use clock::TimerTick;
 pub use decap::{Decapsulator, FateCounts, counts_on};
 pub use explain::Question;
 pub use figures::{Figures, figures};
-pub use flows::{FlowCounts, Swept};
 pub use maps::Capacity;
+pub use memory::{Census, FlowCounts, Memory};
 pub use packet_log::PacketLog;
 pub use permission::require_permission;
 pub use pins::Pins;
+pub use probe_path::ProbeInterfaces;
 pub use requests::{NeighborRequests, WakeRequests};
 pub use run::Outcome;
+pub use sweep::Swept;
 pub use tables::Division;
 pub use trace::{Decisions, Frames, Trace, Traced};
 
@@ -60,6 +65,7 @@ pub struct Dataplane {
     attachments: Vec<Attachment>,
     generation: u64,
     evictions: u64,
+    probe_path: probe_path::ProbePath,
 }
 
 impl Dataplane {
@@ -94,6 +100,7 @@ impl Dataplane {
             attachments: Vec::new(),
             generation,
             evictions: 0,
+            probe_path: probe_path::ProbePath::default(),
         })
     }
 

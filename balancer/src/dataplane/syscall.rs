@@ -149,10 +149,12 @@ fn descriptor(object: &impl AsFd) -> u32 {
     object.as_fd().as_raw_fd().unsigned_abs()
 }
 
-/// Makes an array of one element with the given value.
+/// Makes an array of one element with the given value, which can be [changed in place](super::in_place).
 pub(super) fn array_of_one<V: Pod>(value: &[V]) -> io::Result<OwnedFd> {
     /// `BPF_MAP_TYPE_ARRAY` (linux/bpf.h).
     const ARRAY: u32 = 2;
+    /// `BPF_F_MMAPABLE` (linux/bpf.h).
+    const MMAPABLE: u32 = 1 << 10;
     /// Bytes of an array's index.
     const KEY_SIZE: u32 = 4;
     let mut attributes = ArrayAttributes {
@@ -160,7 +162,7 @@ pub(super) fn array_of_one<V: Pod>(value: &[V]) -> io::Result<OwnedFd> {
         key_size: KEY_SIZE,
         value_size: u32::try_from(size_of_val(value)).map_err(io::Error::other)?,
         max_entries: 1,
-        map_flags: 0,
+        map_flags: MMAPABLE,
     };
     // SAFETY: the attributes hold no addresses.
     let map = unsafe { open(Command::CreateMap, &mut attributes) }?;

@@ -1,12 +1,15 @@
 //! Publishing Maglev tables.
 //!
-//! Each table is a map of its own with one value. A new one is filled first; then the service's entry is pointed to it,
-//! so that a packet meets the old table or the new one, never a part of either.
+//! Each table is a map of its own with one value. One of another size is filled first; then the service's entry is pointed to
+//! it. Where only owners of slots change, they are written into the table that packets read, a slot at a time: each packet is for
+//! one slot, and meets its old owner or its new one. To replace the table would take until the kernel knows that no packet
+//! uses the old one any more, and what fails meanwhile would have to wait.
 
 use std::{
     collections::{HashMap, HashSet},
     mem,
     os::fd::{AsRawFd as _, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +17,7 @@ use anyhow::Context as _;
 use aya::maps::MapData;
 use balancer_common::abi::{Service, Slot, TableClass, Tick};
 
-use super::{maps, pins::Pins, syscall};
+use super::{in_place::Words, maps, pins::Pins, sweep::Findings, syscall};
 use crate::{
     maglev::{self, Slots},
     reconcile::Table,
@@ -67,9 +70,18 @@ impl Division {
 /// For each size class a map from service index to table.
 struct Classes([(TableClass, MapData); 3]);
 
+/// A table that the kernel is to hold.
+struct Publication {
+    index: u32,
+    class: TableClass,
+    slots: Vec<Slot>,
+    /// Whether the one that it holds is to be changed, which has as many slots.
+    in_place: bool,
+}
+
 struct Handover {
     class: TableClass,
-    slots: Slots,
+    slots: Arc<Slots>,
     /// When slots last changed hands.
     changed: Tick,
 }
@@ -88,8 +100,8 @@ impl Tables {
     }
 
     /// Builds and publishes the tables of the services with these indices. Those that the kernel holds already are left
-    /// alone. For each size class there is one system call, in which the kernel waits once for the packets that still
-    /// use an old table.
+    /// alone. For all tables of a size class that are replaced there is one system call, in which the kernel waits once for the
+    /// packets that still use an old one.
     pub(super) fn publish(&mut self, tables: &[(u32, Table)], now: Tick) -> anyhow::Result<()> {
         let mut current = Vec::new();
         let mut previous = Vec::new();
@@ -101,18 +113,25 @@ impl Tables {
             let owners = maglev::build(&table.candidates, table.size);
             self.build_durations.push(started.elapsed());
             let before = self.divisions.insert(*index, Division::of(&owners)).unwrap_or_default();
+            let in_place = before.total == table.size.slots();
+            let publish = |slots| Publication {
+                index: *index,
+                class,
+                slots,
+                in_place,
+            };
             self.earlier.entry(*index).or_insert(before);
             let slots = if let Some(serving) = &table.handover {
                 let serving = serving.iter().copied().collect();
                 let slots = self.hand_over(*index, class, &owners, &serving, now)?;
-                previous.push((*index, class, slots.previous.clone()));
+                previous.push(publish(slots.previous.clone()));
                 slots
             } else {
                 self.handovers.remove(index);
                 self.previous.clear(*index, None)?;
                 Slots::new(&owners)
             };
-            current.push((*index, class, slots.current));
+            current.push(publish(slots.current));
         }
         // A slot that is marked in the current table needs its previous owner.
         self.previous.publish(&previous)?;
@@ -129,7 +148,7 @@ impl Tables {
         now: Tick,
     ) -> anyhow::Result<Slots> {
         let before = match self.handovers.remove(&index) {
-            Some(handover) => Some(handover.slots),
+            Some(handover) => Some(Arc::unwrap_or_clone(handover.slots)),
             None => self.held(index, class, owners.len())?,
         };
         let slots = match before {
@@ -138,7 +157,7 @@ impl Tables {
         };
         let handover = Handover {
             class,
-            slots: slots.clone(),
+            slots: Arc::new(slots.clone()),
             changed: now,
         };
         self.handovers.insert(index, handover);
@@ -159,33 +178,37 @@ impl Tables {
     }
 
     /// Takes the marks from slots on which no flow needs them: those of services that have not changed for as long as
-    /// `timeout` says, except for the `disputed` ones.
-    pub(super) fn settle(
-        &mut self,
-        disputed: &HashMap<u32, HashSet<u32>>,
-        now: Tick,
-        timeout: impl Fn(u32) -> Option<u32>,
-    ) -> anyhow::Result<()> {
+    /// `timeout` says, except for the disputed ones. Tables that are not those which were swept are left alone.
+    pub(super) fn settle(&mut self, findings: &Findings, timeout: impl Fn(u32) -> Option<u32>) -> anyhow::Result<()> {
         let none = HashSet::new();
         let mut current = Vec::new();
         for (&index, handover) in &mut self.handovers {
-            let due = timeout(index).is_some_and(|timeout| now.since(handover.changed) > timeout);
-            if !due || !handover.slots.has_marks() {
+            let swept = findings.slots.get(&index);
+            let is_same = swept.is_some_and(|slots| Arc::ptr_eq(slots, &handover.slots));
+            let due = timeout(index).is_some_and(|timeout| findings.began.since(handover.changed) > timeout);
+            if !is_same || !due || !handover.slots.has_marks() {
                 continue;
             }
-            let settled = handover.slots.settle(disputed.get(&index).unwrap_or(&none));
-            if settled != handover.slots {
-                current.push((index, handover.class, settled.current.clone()));
-                handover.slots = settled;
+            let settled = handover.slots.settle(findings.disputed.get(&index).unwrap_or(&none));
+            if settled != *handover.slots {
+                current.push(Publication {
+                    index,
+                    class: handover.class,
+                    slots: settled.current.clone(),
+                    in_place: true,
+                });
+                handover.slots = Arc::new(settled);
             }
         }
         self.current.publish(&current)
     }
 
-    /// The owner of a slot of a service that remembers only what a change moves.
-    pub(super) fn owner(&self, service: u32, slot: u32) -> Option<u32> {
-        let slots = &self.handovers.get(&service)?.slots;
-        Some(slots.current.get(slot as usize)?.backend())
+    /// The tables of services that remember only what a change moves, by service index.
+    pub(super) fn remembering_changes(&self) -> HashMap<u32, Arc<Slots>> {
+        let handovers = self.handovers.iter();
+        handovers
+            .map(|(&index, handover)| (index, Arc::clone(&handover.slots)))
+            .collect()
     }
 
     /// The published table of a service, as the kernel holds it.
@@ -242,14 +265,18 @@ impl Classes {
     }
 
     /// Publishes tables by service index, except for those that the kernel holds already.
-    fn publish(&self, tables: &[(u32, TableClass, Vec<Slot>)]) -> anyhow::Result<()> {
+    fn publish(&self, tables: &[Publication]) -> anyhow::Result<()> {
         for (class, map) in &self.0 {
             let mut indices = Vec::new();
             let mut inner = Vec::new();
-            for (index, _, slots) in tables.iter().filter(|(_, of, _)| of == class) {
-                let value = fill(slots, class.capacity());
-                if held(map, *index, *class)?.as_ref() != Some(&value) {
-                    indices.push(*index);
+            for table in tables.iter().filter(|table| table.class == *class) {
+                let value = fill(&table.slots, class.capacity());
+                let present = open_held(map, table.index)?;
+                if let (Some(present), true) = (&present, table.in_place) {
+                    let words = Words::of(&present.fd(), value.len()).context("cannot change a Maglev table")?;
+                    words.store(&value);
+                } else if read(present.as_ref(), *class)?.as_ref() != Some(&value) {
+                    indices.push(table.index);
                     inner.push(syscall::array_of_one(&value).context("cannot make a Maglev table")?);
                 }
             }
@@ -271,18 +298,25 @@ impl Classes {
 
     fn held(&self, index: u32, class: TableClass) -> anyhow::Result<Option<Vec<u32>>> {
         let map = self.0.iter().find(|(of, _)| *of == class);
-        map.map_or(Ok(None), |(_, map)| held(map, index, class))
+        map.map_or(Ok(None), |(_, map)| read(open_held(map, index)?.as_ref(), class))
     }
 }
 
-/// The table that the kernel holds, in its full capacity.
-fn held(map: &MapData, index: u32, class: TableClass) -> anyhow::Result<Option<Vec<u32>>> {
+/// The table that the kernel holds.
+fn open_held(map: &MapData, index: u32) -> anyhow::Result<Option<MapData>> {
     let mut id = [0_u32];
     if !syscall::lookup(map.fd(), index, &mut id)? {
         return Ok(None);
     }
     let [id] = id;
-    let table = MapData::from_id(id)?;
+    Ok(Some(MapData::from_id(id)?))
+}
+
+/// What a table says, in its full capacity.
+fn read(table: Option<&MapData>, class: TableClass) -> anyhow::Result<Option<Vec<u32>>> {
+    let Some(table) = table else {
+        return Ok(None);
+    };
     let mut value = vec![0; class.capacity()];
     let found = syscall::lookup(table.fd(), 0, &mut value)?;
     Ok(found.then_some(value))

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::{
     machine::Machine,
+    million,
     output::{Output, print_table},
     progress::Progress,
     statistics::Summary,
@@ -69,6 +70,10 @@ pub(super) fn run(rounds: usize, output: &Output) -> anyhow::Result<()> {
     );
     progress.show("adding a service to 9,999");
     note("add the 10,000th service", &add_service(rounds));
+    progress.show("asking and changing while 1,000,000 flows are remembered");
+    for (what, durations) in million::run(rounds)? {
+        note(what, &durations);
+    }
     drop(progress);
 
     let report = Report {

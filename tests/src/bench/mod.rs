@@ -1,7 +1,7 @@
 //! The benchmarks: what the balancer costs, beside what it is compared with in the same run.
 //!
 //! - `packet`: nanoseconds per packet in the kernel's program.
-//! - `control`: how long the daemon's own work takes.
+//! - `control`: how long the daemon's own work takes, `million` with as many flows.
 //! - `traffic`: connections through namespaces, beside what else balances them.
 //! - `scale`: packets and maps, as there is more of everything.
 //! - `machine`: what they are run on.
@@ -11,6 +11,7 @@
 mod chart;
 mod control;
 mod machine;
+mod million;
 mod output;
 mod packet;
 mod progress;

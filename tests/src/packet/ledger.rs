@@ -119,7 +119,11 @@ impl Ledger {
                 .into_iter()
                 .map(|(event, count)| (event.label(), count))
                 .collect(),
-            flows: dataplane.flow_counts().expect("the flow table can be read").total,
+            flows: dataplane
+                .memory()
+                .and_then(|memory| memory.count_flows())
+                .expect("the flow table can be read")
+                .total,
         }
     }
 

@@ -65,7 +65,7 @@ fn destinations(host: &mut Host<'_>, family: Family, transport: &Transport, port
 }
 
 fn remembered(host: &mut Host<'_>) -> u64 {
-    host.dataplane().flow_counts().unwrap().total
+    host.dataplane().memory().unwrap().count_flows().unwrap().total
 }
 
 #[test]

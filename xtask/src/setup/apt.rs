@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::programs;
+use super::{no_services::without_services, programs};
 use crate::{privilege, process};
 
 /// A package and the version of it that would be installed.
@@ -14,7 +14,7 @@ pub(super) struct Candidate {
     pub(super) version: String,
 }
 
-/// Installs packages with what they depend on, and never removes one for it.
+/// Installs packages with what they depend on, and never removes one for it. No service is started.
 ///
 /// The lists of packages are fetched anew only if there are none, or if the first try fails.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
@@ -83,7 +83,7 @@ fn update() -> Result<()> {
 }
 
 fn apt_get(title: &str, arguments: &[&str]) -> Result<()> {
-    let mut apt_get = Command::new("apt-get");
+    let mut apt_get = without_services("apt-get");
     apt_get.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
     // A machine that has just started often updates itself.
     apt_get.args(["-o", "DPkg::Lock::Timeout=300"]);

@@ -3,6 +3,7 @@
 //! | module | sees to |
 //! | --- | --- |
 //! | [`programs`] | programs from the distribution: a table of what provides which |
+//! | [`no_services`] | that none of these runs by itself |
 //! | [`toolchain`] | a Rust compiler with the source of `core`, which the eBPF target needs |
 //! | [`linker`] | bpf-linker, built against the [`llvm`] of that compiler |
 //! | [`ebpf_tools`] | the note in `target/` by which `balancer/build.rs` finds these two |
@@ -22,6 +23,7 @@ mod linker;
 mod lints;
 mod llvm;
 pub(crate) mod nextest;
+mod no_services;
 mod programs;
 pub(crate) mod toolchain;
 

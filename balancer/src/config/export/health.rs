@@ -15,6 +15,7 @@ use crate::config::{
 pub(super) fn write(out: &mut Writer, health: &HealthCheck) {
     let HealthCheck {
         probe,
+        via,
         port,
         interval,
         interval_down,
@@ -32,6 +33,9 @@ pub(super) fn write(out: &mut Writer, health: &HealthCheck) {
         Probe::Dns(probe) => dns(out, probe),
         Probe::Grpc(probe) => grpc(out, probe),
         Probe::Command(probe) => command(out, probe),
+    }
+    if !matches!(probe, Probe::Command(_)) {
+        out.key("via", via);
     }
     if let Some(port) = port {
         out.key("port", port);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::{
-    model::{HealthCheck, Passive, Probe, Probing},
+    model::{Forwarding, HealthCheck, Passive, Probe, Probing, Via},
     reader::Table,
     report::Read,
     values::{LONGEST, SHORTEST},
@@ -42,6 +42,8 @@ const ALL: &[Kind] = &[
     Kind::Grpc,
     Kind::Command,
 ];
+/// Those that go to an address.
+const ADDRESSED: &[Kind] = &[Kind::Tcp, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns, Kind::Grpc];
 /// Those that can go over TLS.
 const TLS: &[Kind] = &[Kind::Https, Kind::Grpc];
 /// Those that send bytes as they are.
@@ -51,6 +53,7 @@ const HTTP: &[Kind] = &[Kind::Http, Kind::Https];
 
 /// The keys that not every kind has, and which kinds have them.
 const KEYS: &[(&str, &[Kind])] = &[
+    ("via", ADDRESSED),
     ("port", ALL),
     ("send", RAW),
     ("expect", RAW),
@@ -91,11 +94,19 @@ pub(super) fn probing(table: Table<'_>) -> Read<Probing> {
     })
 }
 
-/// Reads `[service.health]`; `None` if nothing is to be checked.
-pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
+/// Reads `[service.health]` of a service with this forwarding, if that could be read; `None` if nothing is to be checked.
+pub(super) fn check(table: Table<'_>, forwarding: Option<Forwarding>) -> Read<Option<HealthCheck>> {
     let kind = table
         .required("kind", r#"kind = "http""#)
         .and_then(|value| value.one_of());
+    let via = table.optional("via", |value| {
+        let via = value.one_of()?;
+        match (via, forwarding) {
+            (Via::Path, Some(forwarding)) if forwarding.replies_return() => Err(value
+                .refuse("with this forwarding packets go to the backend's own address, and so do probes; remove it")),
+            _ => Ok(via),
+        }
+    });
     let port = table.optional("port", |value| value.integer(1..=u16::MAX));
     let interval = duration(table, "interval", 10);
     let interval_down = table.optional("interval_down", |value| value.duration(SHORTEST..=LONGEST));
@@ -124,8 +135,14 @@ pub(super) fn check(table: Table<'_>) -> Read<Option<HealthCheck>> {
             "the timeout is longer than the interval, so failures are seen late; make the interval longer or the timeout shorter",
         );
     }
+    let default = match kind {
+        Kind::Command => Via::Address,
+        _ if forwarding.is_none_or(Forwarding::replies_return) => Via::Address,
+        _ => Via::Path,
+    };
     Ok(Some(HealthCheck {
         probe: probe?,
+        via: via?.unwrap_or(default),
         port: port?,
         interval,
         interval_down: interval_down?.unwrap_or(interval),

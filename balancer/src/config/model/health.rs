@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use clap::ValueEnum;
 use domain::base::{Name, Rtype, iana::Rcode};
+use serde::{Deserialize, Serialize};
 
 use super::Protocol;
 
@@ -18,6 +20,8 @@ pub struct Probing {
 pub struct HealthCheck {
     /// What is asked of the backend.
     pub probe: Probe,
+    /// The way on which it is asked.
+    pub via: Via,
     /// Port to ask; `None` asks the backend's own, or the service's first.
     pub port: Option<u16>,
     /// Time from one probe to the next.
@@ -34,6 +38,17 @@ pub struct HealthCheck {
     pub flap_limit: u32,
     /// How long each time that it went down counts.
     pub flap_window: Duration,
+}
+
+/// The way on which a backend is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Via {
+    /// At its own address.
+    Address,
+    /// At the VIP, as clients' packets get there: without translation, through the tunnel if there is one. Where the backend
+    /// has another IP version than the VIP, at its own address.
+    Path,
 }
 
 /// What is asked of a backend.

@@ -4,7 +4,7 @@ use super::{
     super::{
         Admin, Affinity, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe,
         Limits, Metrics, Passive, Pin, PinTarget, Probe, Probing, Protocol, Quic, Rate, Selection, Service, Sources,
-        Tracking, TunnelSource, WhenDown, XdpMode,
+        Tracking, TunnelSource, Via, WhenDown, XdpMode,
     },
     FULL_EXAMPLE, parse, parse_all, shown,
 };
@@ -63,6 +63,7 @@ fn full_example() -> Config {
                     expect_status: (200, 399),
                     expect_body: None,
                 }),
+                via: Via::Address,
                 port: None,
                 interval: Duration::from_secs(10),
                 interval_down: Duration::from_secs(10),
@@ -129,7 +130,7 @@ fn the_example_without_what_is_unsupported_reaches_the_model() {
     assert_eq!(loaded.config, expected);
     assert_eq!(
         shown(&loaded.warnings),
-        "test.toml:63:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
+        "test.toml:64:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
     );
 }
 
@@ -188,7 +189,7 @@ fn a_backend_without_a_name_is_named_by_its_address() {
 #[test]
 fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
     let expected = "\
-test.toml:61:1: limits is not supported by this version; leave it out
-test.toml:75:1: sources is not supported by this version; leave it out";
+test.toml:62:1: limits is not supported by this version; leave it out
+test.toml:76:1: sources is not supported by this version; leave it out";
     assert_eq!(parse(FULL_EXAMPLE, "test.toml").unwrap_err().to_string(), expected);
 }

@@ -14,7 +14,7 @@ use super::{
         Admin, Affinity, AffinityPrefix, Backend, CommandProbe, Config, Control, Dataplane, DnsProbe, Forwarding,
         GrpcProbe, HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Protocol,
         Quic, QuicLayout, Rate, Selection, ServerId, Service, Sources, TcpProbe, Tls, Tracking, Trust, TunnelSource,
-        UdpProbe, address_text, export,
+        UdpProbe, Via, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -144,6 +144,7 @@ prop_compose! {
     ) -> HealthCheck {
         HealthCheck {
             probe,
+            via: Via::Address,
             port: Some(port),
             interval,
             interval_down,
@@ -215,6 +216,7 @@ prop_compose! {
         (health, passive, fail_timeout) in
             (option::of(health().boxed()), option::of((1_u32..=1000, 0.0..=1.0)), duration(1)),
         limits in option::of((1_u32.., 1_u32..)),
+        path in any::<bool>(),
         (source_addresses, mss) in (option::of(source_addresses(253)), option::of(28_u16..=65_495)),
         mut backends in backends(v4),
         (pins, sources) in clients(v4),
@@ -269,7 +271,14 @@ prop_compose! {
             slow_start,
             panic_threshold,
             wake,
-            health,
+            health: health.map(|health| HealthCheck {
+                via: match health.probe {
+                    Probe::Command(_) => Via::Address,
+                    _ if forwarding.replies_return() || !path => Via::Address,
+                    _ => Via::Path,
+                },
+                ..health
+            }),
             passive: passive
                 .filter(|_| forwarding.replies_return() && tracking == Tracking::Full)
                 .map(|(max_fails, max_ejected)| Passive { max_fails, fail_timeout, max_ejected }),

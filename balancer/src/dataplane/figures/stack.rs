@@ -44,10 +44,10 @@ struct Function {
 fn functions(program: &[Instruction]) -> BTreeMap<usize, Function> {
     let mut begins: BTreeSet<usize> = BTreeSet::from([0]);
     let places = || program.iter().enumerate();
-    begins.extend(places().filter_map(|(place, instruction)| called(place, instruction)));
+    begins.extend(places().filter_map(|(place, &instruction)| called(place, instruction)));
     let mut functions = BTreeMap::new();
-    let mut before = &[0; 8];
-    for (place, instruction) in places() {
+    let mut before = [0; 8];
+    for (place, &instruction) in places() {
         let begin = begins.range(..=place).next_back().copied().unwrap_or(0);
         let function: &mut Function = functions.entry(begin).or_default();
         function.frame = function.frame.max(reach(before, instruction));
@@ -58,10 +58,10 @@ fn functions(program: &[Instruction]) -> BTreeMap<usize, Function> {
 }
 
 /// The function that an instruction calls.
-fn called(place: usize, instruction: &Instruction) -> Option<usize> {
+fn called(place: usize, instruction: Instruction) -> Option<usize> {
     const CALL: u8 = 0x85;
     const WITHIN_PROGRAM: u8 = 1;
-    let [operation, registers, ..] = *instruction;
+    let [operation, registers, ..] = instruction;
     let is_call = operation == CALL && registers >> 4 == WITHIN_PROGRAM;
     // Of compiled programs the kernel shows the distance here, and in the constant the function's number.
     let distance = isize::from(offset(instruction));
@@ -69,14 +69,14 @@ fn called(place: usize, instruction: &Instruction) -> Option<usize> {
 }
 
 /// How far below the top of the frame an instruction goes that follows this one.
-fn reach(before: &Instruction, instruction: &Instruction) -> u32 {
+fn reach(before: Instruction, instruction: Instruction) -> u32 {
     const CLASS: u8 = 0b111;
     const LOAD: u8 = 1;
     const STORE_CONSTANT: u8 = 2;
     const STORE: u8 = 3;
     const ADD_CONSTANT: u8 = 0x07;
     const COPY: u8 = 0xbf;
-    let [operation, registers, ..] = *instruction;
+    let [operation, registers, ..] = instruction;
     let (destination, source) = (registers & 0xf, registers >> 4);
     let offset = i32::from(offset(instruction));
     let below = match operation & CLASS {
@@ -91,13 +91,13 @@ fn reach(before: &Instruction, instruction: &Instruction) -> u32 {
     below.min(0).unsigned_abs()
 }
 
-fn offset(instruction: &Instruction) -> i16 {
-    let [_, _, low, high, ..] = *instruction;
+fn offset(instruction: Instruction) -> i16 {
+    let [_, _, low, high, ..] = instruction;
     i16::from_le_bytes([low, high])
 }
 
-fn constant(instruction: &Instruction) -> i32 {
-    let [.., a, b, c, d] = *instruction;
+fn constant(instruction: Instruction) -> i32 {
+    let [.., a, b, c, d] = instruction;
     i32::from_le_bytes([a, b, c, d])
 }
 

@@ -159,6 +159,7 @@ fn target(key: u16, initial: Health) -> Target<u16> {
             mark: None,
         },
         check: HealthCheck {
+            via: config::Via::Address,
             probe: config::Probe::Tcp(config::TcpProbe::default()),
             port: None,
             interval: SECOND,

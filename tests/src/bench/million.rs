@@ -1,0 +1,133 @@
+//! How long answers and changes take while a million flows are remembered.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use aya::maps::{HashMap, Map, MapData};
+use balancer::control::{
+    client,
+    protocol::{BackendKeys, ConfigText, FlowFilter, Order, Request, Response},
+};
+use balancer_common::abi::{self, Address, Flow, FlowKey};
+
+use crate::lab::{Arms, Balancer, Network, Service, UdpClient, eventually};
+
+const FLOWS: u32 = 1_000_000;
+const BACKENDS: u8 = 10;
+/// Flows that are made by packets. The others are copies of them that other clients have.
+const ORIGINALS: u32 = 100;
+const VIP: SocketAddr = SocketAddr::new(IpAddr::V4(Network::VIP), 53);
+
+/// What was done, and how long it took each time.
+pub(super) type Figures = Vec<(&'static str, Vec<Duration>)>;
+
+/// Measures everything so many times. The flows are counted anew each time, but where that is said.
+pub(super) fn run(rounds: usize) -> anyhow::Result<Figures> {
+    let network = Network::new(Arms::Two, BACKENDS);
+    let names = Service::udp("names", Network::VIP, &[53]).backends(BACKENDS, 5300);
+    let mut balancer = Balancer::new(&network.balancer, &network.interfaces, &names.to_string());
+    balancer.settings.max_flows = FLOWS + FLOWS / 2;
+    balancer.configure(&names.to_string());
+    balancer.run();
+    for _ in 0..ORIGINALS {
+        UdpClient::new(&network.client, SocketAddr::from((Network::CLIENT, 0)))?.send(VIP, b"who?")?;
+    }
+    eventually("the data plane remembers the flows", || {
+        flows(&balancer)
+            .is_ok_and(|flows| flows >= u64::from(ORIGINALS) / 2)
+            .then_some(())
+    });
+    multiply(&balancer.settings.pin_path)?;
+    let counted = flows(&balancer)?;
+    ensure!(counted >= u64::from(FLOWS), "{counted} flows are counted");
+
+    let newcomer = SocketAddr::from((Network::backend(BACKENDS), 5300)).to_string();
+    let add = Request::Order(Order::AddBackend {
+        service: "names".to_owned(),
+        address: newcomer.clone(),
+        keys: BackendKeys::default(),
+    });
+    let remove = Request::Order(Order::RemoveBackend {
+        service: "names".to_owned(),
+        backend: newcomer,
+    });
+    let plan = Request::Plan(ConfigText {
+        file: "plan".to_owned(),
+        text: fs::read_to_string(balancer.config())?.replace("10.2.0.11:", "10.2.0.77:"),
+    });
+    let mut figures: Figures = [
+        "status, 1,000,000 flows",
+        "status once more, 1,000,000 flows",
+        "plan, 1,000,000 flows",
+        "add a backend, 1,000,000 flows",
+        "remove a backend, 1,000,000 flows",
+        "scrape, 1,000,000 flows",
+    ]
+    .map(|what| (what, Vec::with_capacity(rounds)))
+    .into();
+    for _ in 0..rounds {
+        for ((what, durations), request) in figures.iter_mut().zip([
+            Some(&Request::Status),
+            Some(&Request::Status),
+            Some(&plan),
+            Some(&add),
+            Some(&remove),
+            None,
+        ]) {
+            if !what.contains("once more") {
+                forget_counts(&balancer)?;
+            }
+            let started = Instant::now();
+            match request {
+                Some(request) => ask(&balancer, request).map(drop)?,
+                None => balancer.scrape("/metrics").map(drop)?,
+            }
+            durations.push(started.elapsed());
+        }
+    }
+    Ok(figures)
+}
+
+/// Copies the flows that there are until there are [`FLOWS`] more.
+fn multiply(pins: &Path) -> anyhow::Result<()> {
+    let path = pins.join(format!("v{}/maps/FLOWS", abi::VERSION));
+    let map = Map::LruHashMap(MapData::from_pin(path)?);
+    let mut flows: HashMap<MapData, FlowKey, Flow> = HashMap::try_from(map)?;
+    let originals: Vec<(FlowKey, Flow)> = flows.iter().collect::<Result<_, _>>()?;
+    ensure!(!originals.is_empty(), "no flow is remembered");
+    for (number, (key, flow)) in (0..FLOWS).zip(originals.iter().cycle()) {
+        let client = IpAddr::from(std::net::Ipv4Addr::from_bits(0x6440_0000 + number));
+        let key = FlowKey {
+            client: Address::from(client),
+            ..*key
+        };
+        flows.insert(key, flow, 0)?;
+    }
+    Ok(())
+}
+
+/// Has the daemon count anew when it is asked next, as it does after flows have been forgotten: here none.
+fn forget_counts(balancer: &Balancer<'_>) -> anyhow::Result<()> {
+    let filter = FlowFilter {
+        client: Some(Network::CLIENT.into()),
+        port: Some(1),
+        ..FlowFilter::default()
+    };
+    ask(balancer, &Request::FlushFlows(filter)).map(drop)
+}
+
+fn flows(balancer: &Balancer<'_>) -> anyhow::Result<u64> {
+    match ask(balancer, &Request::Status)? {
+        Response::Status(status) => Ok(status.dataplane.flows),
+        other => anyhow::bail!("{other:?} is no answer to `status`"),
+    }
+}
+
+fn ask(balancer: &Balancer<'_>, request: &Request) -> anyhow::Result<Response> {
+    client::ask(&balancer.settings.socket, request).context("the daemon does not answer")
+}

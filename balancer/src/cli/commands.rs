@@ -9,7 +9,7 @@ use super::{
     args::{Cli, Command, DetachArgs, LogArgs, LogFormat, LookupArgs, Output, PlanArgs, ServiceCommand},
     decap, events,
     failure::Failure,
-    flows, orders, text,
+    flows, orders, text, top,
 };
 use crate::{
     config,
@@ -39,6 +39,7 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Flows(command) => flows::execute(socket, command),
         Command::Events(args) => events::execute(socket, &args),
         Command::Lookup(args) => lookup(socket, args),
+        Command::Top(args) => top::execute(socket, &args),
         Command::Detach(args) => detach(socket, &args),
     }
 }

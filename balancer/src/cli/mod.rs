@@ -9,6 +9,7 @@ mod failure;
 mod flows;
 mod orders;
 mod text;
+mod top;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! The flags, as data. What they mean is decided elsewhere.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -72,6 +72,8 @@ pub enum Command {
     Flows(FlowsCommand),
     /// Show changes of state: backends that went up or down, what operators changed, each with cause and effect.
     Events(EventsArgs),
+    /// Show on the whole screen what goes on right now: services, backends, flows and drops. `q` ends it.
+    Top(TopArgs),
     /// Take the data plane off its interfaces. A daemon that runs ends.
     Detach(DetachArgs),
     /// Take packets out of the tunnels of `ipip` and `gue` services. Runs on backends, in the foreground.
@@ -200,6 +202,17 @@ pub struct EventsArgs {
     pub follow: bool,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Flags of `top`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct TopArgs {
+    /// Time from one look to the next, which rates are taken over.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "1s")]
+    pub interval: Duration,
+    /// Write one frame as text, for which no terminal is needed.
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// Flags of `detach`.

@@ -10,7 +10,7 @@ use super::{
     connection_id::ConnectionId,
     decap, events,
     failure::Failure,
-    flows, orders, text, trace,
+    flows, orders, text, top, trace,
 };
 use crate::{
     config,
@@ -42,6 +42,7 @@ pub(super) fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Events(args) => events::execute(socket, &args),
         Command::Lookup(args) => lookup(socket, args),
         Command::Trace(args) => trace::execute(socket, args),
+        Command::Top(args) => top::execute(socket, &args),
         Command::Detach(args) => detach(socket, &args),
     }
 }

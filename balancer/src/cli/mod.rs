@@ -11,6 +11,7 @@ mod failure;
 mod flows;
 mod orders;
 mod text;
+mod top;
 mod trace;
 
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 //! The views are also what `-o json` prints, so their keys are part of the command line's surface.
 
 mod event;
+mod figures;
 mod flows;
 mod order;
 mod plan;
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub use event::{Change, Effect, Event, EventKind};
+pub use figures::Figures;
 pub use flows::{FlowCount, FlowCountView, FlowFilter, FlowList, FlowView};
 pub use order::{BackendKeys, Done, Order};
 pub use plan::{BackendName, Plan, PlannedService};
@@ -74,6 +76,8 @@ pub enum Request {
     CountFlows(FlowFilter),
     /// To forget flows.
     FlushFlows(FlowFilter),
+    /// Everything that is counted.
+    Figures,
     /// The latest changes of state.
     Events,
     /// The latest changes of state, and then each further one as it comes, until the client closes the connection.
@@ -126,6 +130,8 @@ pub enum Response {
     FlowCount(FlowCount),
     /// To [`Request::FlushFlows`]: how many.
     Flushed(u64),
+    /// To [`Request::Figures`].
+    Figures(Box<Figures>),
     /// To [`Request::Events`].
     Events(Vec<Event>),
     /// To [`Request::FollowEvents`], again and again.

@@ -64,6 +64,7 @@ impl Controller {
             Request::Apply(text) => self.apply(&text, census).map(Response::Done),
             Request::Plan(text) => self.plan(&text, census).map(Response::Plan),
             Request::Reload => self.reload(census).map(Response::Done),
+            Request::Figures => self.figures(census).map(|figures| Response::Figures(Box::new(figures))),
             _ => Ok(self.answer_events()),
         }
     }

@@ -8,7 +8,9 @@ use balancer_common::{
 use super::{Controller, desired};
 use crate::{
     config::{Admin, Backend, Service},
-    control::protocol::{BackendCounts, BackendView, DataplaneView, Failures, InterfaceView, ServiceView, Status},
+    control::protocol::{
+        BackendCounts, BackendView, DataplaneView, Failures, Figures, InterfaceView, ServiceView, Status,
+    },
     dataplane::{Census, FlowCounts},
     health::Health,
     reconcile::Index,
@@ -41,6 +43,27 @@ impl Controller {
             drops: self.dataplane.drops()?,
             events: self.dataplane.events()?,
             evictions: self.dataplane.evictions(flows),
+        })
+    }
+
+    pub(super) fn figures(&mut self, census: &Census) -> anyhow::Result<Figures> {
+        let Snapshot {
+            status,
+            services,
+            backends,
+            drops,
+            evictions,
+            ..
+        } = self.snapshot(census)?;
+        let drops = drops.into_iter().filter(|(_, packets)| *packets > 0);
+        Ok(Figures {
+            status,
+            services,
+            backends,
+            drops: drops
+                .map(|(reason, packets)| (reason.label().to_owned(), packets))
+                .collect(),
+            evictions,
         })
     }
 

@@ -4,6 +4,8 @@ use super::{backends, counts, size};
 use crate::maglev::{Candidate, build};
 
 const SLOTS: u32 = 65_537;
+/// A prime that is ten times as large.
+const LARGE: u32 = 655_373;
 
 /// The share of slots that passed from one backend to another though neither of `changed` had or has them.
 fn disturbed(before: &[u32], after: &[u32], changed: &[u32]) -> f64 {
@@ -51,6 +53,26 @@ fn equal_backends_have_equal_shares_and_one_that_comes_or_goes_moves_little_else
             "{number} backends: {least} to {most}"
         );
         assert!(worst <= bound, "{number} backends: {worst}");
+    }
+}
+
+/// What the paper shows in section 5.3 (figure 12): a thousand backends, of which some fail at once.
+#[test]
+fn backends_that_go_at_once_move_little_else_the_less_the_larger_the_table() {
+    println!("gone of 1,000 | slots | slots that changed | besides those of the gone");
+    let candidates = backends((0..1_000).map(|_| 100));
+    for gone in [1, 5, 10, 20] {
+        let [small, large] = [SLOTS, LARGE].map(|slots| {
+            let left = build(&candidates[gone..], size(slots));
+            let whole = build(&candidates, size(slots));
+            let share = |count: usize| f64::from(u32::try_from(count).unwrap()) / f64::from(slots);
+            let differing = || whole.iter().zip(&left).filter(|(before, after)| before != after);
+            let changed = share(differing().count());
+            let besides = share(differing().filter(|(before, _)| **before as usize > gone).count());
+            println!("{gone:13} | {slots:6} | {changed:18.5} | {besides:.5}");
+            besides
+        });
+        assert!(large < small && small < 0.1, "{gone} gone: {large} {small}");
     }
 }
 

@@ -133,6 +133,22 @@ impl Update {
         }
     }
 
+    /// This change and another one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            removed: self.removed.plus(other.removed),
+            added: self.added.plus(other.added),
+        }
+    }
+
+    /// The sum that was `old` before the change.
+    #[inline(always)]
+    pub const fn apply_to(self, old: Sum) -> Sum {
+        old.plus(self.removed.complement()).plus(self.added)
+    }
+
     /// The checksum that was `old` before the change.
     #[inline(always)]
     pub const fn apply(self, old: [u8; 2]) -> [u8; 2] {

@@ -1,9 +1,11 @@
 //! Control messages: ICMP (RFC 792) and ICMPv6 (RFC 4443).
 
+mod across;
 mod echo;
 mod error;
 mod quoted;
 
+pub use across::translate_across;
 pub use echo::answer_echo;
 pub use error::{Error, quotable, room, write_error};
 pub use quoted::translate_quoted;
@@ -26,6 +28,8 @@ mod v4 {
     pub(super) const ECHO_REQUEST: u8 = 8;
     pub(super) const TIME_EXCEEDED: u8 = 11;
     pub(super) const PARAMETER_PROBLEM: u8 = 12;
+    /// Code of an unreachable destination: it does not know the protocol.
+    pub(super) const PROTOCOL: u8 = 2;
     /// Code of an unreachable destination: nobody takes the packet at its port.
     pub(super) const PORT: u8 = 3;
     /// Code of an unreachable destination: the packet is too big and must not be fragmented.
@@ -39,6 +43,7 @@ mod v6 {
     pub(super) const PORT: u8 = 4;
     pub(super) const TOO_BIG: u8 = 2;
     pub(super) const TIME_EXCEEDED: u8 = 3;
+    pub(super) const PARAMETER_PROBLEM: u8 = 4;
     /// Greatest type of errors, those included that are not yet known (RFC 4443, 2.1).
     pub(super) const LAST_ERROR: u8 = 127;
     pub(super) const ECHO_REQUEST: u8 = 128;

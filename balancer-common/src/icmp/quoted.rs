@@ -25,11 +25,8 @@ pub fn translate_quoted<P: Packet + ?Sized>(
     let addresses = Update::NONE
         .address(quoted.source, ends.source)
         .address(quoted.destination, ends.destination);
-    let pseudo_header_and_ports = addresses
-        .word(quoted.ports.source, ends.ports.source)
-        .word(quoted.ports.destination, ends.ports.destination);
     // What the message's own checksum covers: addresses and ports, and the checksums that change with them.
-    let mut changes = pseudo_header_and_ports;
+    let mut changes = addresses;
 
     match quoted.family {
         Family::V4 => {
@@ -47,26 +44,44 @@ pub fn translate_quoted<P: Packet + ?Sized>(
         }
     }
 
-    let transport = quoted.transport as usize;
+    let end = quoted.network as usize + quoted.length as usize;
+    let changes = changes.and(replace_transport(packet, quoted, ends, quoted.transport as usize, end)?);
+    let field = packet.view_mut::<[u8; 2]>(error.transport as usize + CHECKSUM)?;
+    *field = changes.apply(*field);
+    Some(())
+}
+
+/// Replaces the ports of a quoted packet whose transport header is at `transport`, and updates its checksum if that stands before
+/// `end`, where the quotation ends. Returns how that changes the sum of the quotation.
+#[inline(always)]
+pub(super) fn replace_transport<P: Packet + ?Sized>(
+    packet: &mut P,
+    quoted: &Headers,
+    ends: &Ends,
+    transport: usize,
+    end: usize,
+) -> Option<Update> {
+    let ports = Update::NONE
+        .word(quoted.ports.source, ends.ports.source)
+        .word(quoted.ports.destination, ends.ports.destination);
+    let pseudo_header_and_ports = ports
+        .address(quoted.source, ends.source)
+        .address(quoted.destination, ends.destination);
     *packet.view_mut::<Ports>(transport)? = ends.ports;
 
     let is_tcp = quoted.protocol == protocol::TCP;
     let checksum = transport + if is_tcp { 16 } else { 6 };
-    let quoted_end = quoted.network as usize + quoted.length as usize;
-    if checksum + size_of::<[u8; 2]>() <= quoted_end {
-        let field = packet.view_mut::<[u8; 2]>(checksum)?;
-        let old = *field;
-        *field = if is_tcp {
-            pseudo_header_and_ports.apply(old)
-        } else {
-            pseudo_header_and_ports.apply_udp(old)
-        };
-        changes = changes.word(old, *field);
+    if checksum + size_of::<[u8; 2]>() > end {
+        return Some(ports);
     }
-
-    let field = packet.view_mut::<[u8; 2]>(error.transport as usize + CHECKSUM)?;
-    *field = changes.apply(*field);
-    Some(())
+    let field = packet.view_mut::<[u8; 2]>(checksum)?;
+    let old = *field;
+    *field = if is_tcp {
+        pseudo_header_and_ports.apply(old)
+    } else {
+        pseudo_header_and_ports.apply_udp(old)
+    };
+    Some(ports.word(old, *field))
 }
 
 #[cfg(test)]

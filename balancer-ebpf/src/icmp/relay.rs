@@ -7,7 +7,7 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use balancer_common::{
     DropReason, Event,
     abi::{ANY_PORT, Forwarding},
-    icmp::{is_refusal, translate_quoted},
+    icmp::{is_refusal, translate_across, translate_quoted},
     packet::{Headers, Ports},
     rewrite,
     translate::Ends,
@@ -53,11 +53,12 @@ pub(super) fn relay(packet: &mut XdpPacket<'_>, error: &Headers) -> Result<Verdi
         AS_QUOTED => send_as_quoted(packet, error)?,
         number => {
             outcome::result(number)?;
-            if passage.ends.family() != error.family {
-                return Err(DropReason::Untranslatable);
+            if passage.ends.family() == error.family {
+                restore_quoted(packet, error)?;
+                send(packet, error)?;
+            } else {
+                send_across(packet, error)?;
             }
-            restore_quoted(packet, error)?;
-            send(packet, error)?;
         }
     }
     maps::count_event(event);
@@ -174,6 +175,7 @@ fn route(packet: &XdpPacket<'_>, error: &Headers, passage: &mut Passage) -> Resu
     }
     let outgoing = Headers {
         destination: passage.ends.destination,
+        family: passage.ends.family(),
         ..*error
     };
     passage.next_hop = route::next_hop(packet, &outgoing, passage.ends.source)?;
@@ -200,6 +202,30 @@ fn send(packet: &mut XdpPacket<'_>, error: &Headers) -> Result<(), DropReason> {
     replace_ends(packet, error)?;
     let passage = maps::passage().ok_or(DropReason::Internal)?;
     rewrite::address_frame(packet, &passage.next_hop).ok_or(DropReason::Malformed)
+}
+
+/// Sends the error on in the other IP version. It comes from whom the receiver has sent to, since its own sender has no address
+/// there.
+#[inline(always)]
+fn send_across(packet: &mut XdpPacket<'_>, error: &Headers) -> Result<(), DropReason> {
+    let outcome = outcome::result(icmp_across(packet.context(), error));
+    packet.refresh();
+    outcome?;
+    let passage = maps::passage().ok_or(DropReason::Internal)?;
+    rewrite::address_frame(packet, &passage.next_hop).ok_or(DropReason::Malformed)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn icmp_across(context: *mut xdp_md, error: *const Headers) -> u32 {
+    let context = XdpContext::new(context);
+    // SAFETY: as in `icmp_way_to_backend`.
+    let (Some(error), Some(passage)) = (unsafe { error.as_ref() }, maps::passage()) else {
+        return outcome::number(Err(DropReason::Internal));
+    };
+    let packet = &mut XdpPacket::new(&context);
+    let (quoted, quoted_ends) = (passage.answer.reversed(), passage.ends.reversed());
+    outcome::number(translate_across(packet, error, &quoted, &passage.ends, &quoted_ends))
 }
 
 /// Gives the quoted packet the ends that its sender gave it: those of the [`Passage`], the other way round.

@@ -40,6 +40,6 @@ counted! {
     /// No source address and port was free for a new flow under full NAT: it takes more source addresses.
     PortsExhausted = 15, "ports_exhausted";
     /// A packet that cannot go from one IP version to the other: it has IPv4 options or IPv6 extension headers, it is an ICMP
-    /// error or a fragment, or a UDP datagram without a checksum, which IPv6 asks for.
+    /// error that the other one does not have, or a UDP datagram without a checksum, which IPv6 asks for.
     Untranslatable = 16, "untranslatable";
 }

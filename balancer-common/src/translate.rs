@@ -61,14 +61,32 @@ pub trait Resize: Packet {
 #[inline(always)]
 pub const fn length(headers: &Headers, to: Family) -> u32 {
     match (headers.family, to) {
-        (Family::V4, Family::V6) => headers.length.saturating_add(DIFFERENCE),
-        (Family::V6, Family::V4) => headers.length.saturating_sub(DIFFERENCE),
+        (Family::V4, Family::V6) => headers.length.saturating_add(difference(headers)),
+        (Family::V6, Family::V4) => headers.length.saturating_sub(difference(headers)),
         (Family::V4, Family::V4) | (Family::V6, Family::V6) => headers.length,
     }
 }
 
 /// By how much an IPv6 header is longer than an IPv4 header without options.
 const DIFFERENCE: u32 = (Ipv6Hdr::LEN - Ipv4Hdr::LEN) as u32;
+
+/// Bytes of the header that fragments have in IPv6 (RFC 8200, 4.5).
+const FRAGMENT_LEN: usize = 8;
+
+/// By how much the headers of this packet are longer in IPv6 than in IPv4.
+#[inline(always)]
+const fn difference(headers: &Headers) -> u32 {
+    DIFFERENCE + fragment_len(headers) as u32
+}
+
+/// Bytes of the fragment header that the packet has in IPv6.
+#[inline(always)]
+const fn fragment_len(headers: &Headers) -> usize {
+    match headers.fragment.piece {
+        Piece::Whole => 0,
+        Piece::First | Piece::Later => FRAGMENT_LEN,
+    }
+}
 
 /// Gives a packet the ends `ends`, in their IP version, with the ports if it shows any, and counts its TTL or hop limit down by one. The caller has seen to
 /// it that the TTL is above one, and addresses the frame afterwards: its MACs may be lost. A checksum that was wrong stays
@@ -122,23 +140,36 @@ fn v4_to_v6<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) 
         return Ok(None);
     };
     let bare = headers.transport as usize == network + Ipv4Hdr::LEN;
-    if !bare || !is_translatable(headers) || lacks_checksum(packet, headers) {
+    if !bare || !headers.has_ports() || lacks_checksum(packet, headers) {
         return Err(DropReason::Untranslatable);
     }
-    resize(packet, &tags, DIFFERENCE.cast_signed(), Ethernet::IPV6)?;
+    let fragment = fragment_len(headers);
+    resize(packet, &tags, difference(headers).cast_signed(), Ethernet::IPV6)?;
     let Some(header) = packet.view_mut::<Ipv6Hdr>(network) else {
         return Ok(None);
     };
-    let payload = (headers.length as u16).wrapping_sub(Ipv4Hdr::LEN as u16);
+    let payload = (headers.length as u16)
+        .wrapping_sub(Ipv4Hdr::LEN as u16)
+        .wrapping_add(fragment as u16);
     *header = Ipv6Hdr {
         vcf: [0x60 | old.tos >> 4, old.tos << 4, 0, 0],
         payload_len: payload.to_be_bytes(),
-        next_hdr: old.proto,
+        next_hdr: if fragment == 0 { old.proto } else { protocol::FRAGMENT },
         hop_limit: old.ttl.wrapping_sub(1),
         src_addr: ends.source.octets(),
         dst_addr: ends.destination.octets(),
     };
-    Ok(Some(network + Ipv6Hdr::LEN))
+    if fragment == 0 {
+        return Ok(Some(network + Ipv6Hdr::LEN));
+    }
+    let Some(header) = packet.view_mut::<[u8; FRAGMENT_LEN]>(network + Ipv6Hdr::LEN) else {
+        return Ok(None);
+    };
+    let place = u16::from_be_bytes(old.frags);
+    let [high, low] = (place << 3 | place >> 13 & 1).to_be_bytes();
+    let [first, second] = old.id;
+    *header = [old.proto, 0, high, low, 0, 0, first, second];
+    Ok(Some(network + Ipv6Hdr::LEN + FRAGMENT_LEN))
 }
 
 /// RFC 7915, 5.1. Returns the offset of the transport header.
@@ -153,28 +184,35 @@ fn v6_to_v4<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) 
     let Some(&old) = packet.view::<Ipv6Hdr>(network) else {
         return Ok(None);
     };
-    if headers.transport as usize != network + Ipv6Hdr::LEN || !is_translatable(headers) {
+    let fragment = fragment_len(headers);
+    if headers.transport as usize != network + Ipv6Hdr::LEN + fragment || !headers.has_ports() {
         return Err(DropReason::Untranslatable);
     }
     let length = length(headers, Family::V4);
     if length > u16::MAX as u32 {
         return Err(DropReason::TooBig);
     }
-    // The sum over a packet's content is as good as any counter at telling its fragments from those of others.
-    let Some(identification) = transport_checksum(packet, headers) else {
+    let place = if fragment == 0 {
+        // The sum over a packet's content is as good as any counter at telling its fragments from those of others.
+        transport_checksum(packet, headers).map(|identification| {
+            if length <= FRAGMENTABLE {
+                (identification, [0; 2])
+            } else {
+                ([0; 2], DONT_FRAGMENT)
+            }
+        })
+    } else {
+        packet.view(network + Ipv6Hdr::LEN).map(v4_place)
+    };
+    let Some((id, frags)) = place else {
         return Ok(None);
     };
-    resize(packet, &tags, -DIFFERENCE.cast_signed(), Ethernet::IPV4)?;
+    resize(packet, &tags, -difference(headers).cast_signed(), Ethernet::IPV4)?;
     let Some(header) = packet.view_mut::<Ipv4Hdr>(network) else {
         return Ok(None);
     };
     let [first, second, ..] = old.vcf;
     let (vihl, tos) = (0x45, first << 4 | second >> 4);
-    let (id, frags) = if length <= FRAGMENTABLE {
-        (identification, [0; 2])
-    } else {
-        ([0; 2], DONT_FRAGMENT)
-    };
     let tot_len = (length as u16).to_be_bytes();
     let (ttl, proto) = (old.hop_limit.wrapping_sub(1), headers.protocol);
     let check = Sum::ZERO
@@ -245,16 +283,20 @@ fn replace_transport<P: Packet + ?Sized>(
     Some(())
 }
 
-/// Whether the packet can go from one IP version to the other as far as its kind is concerned: a whole TCP or UDP packet can.
+/// Identification, and flags with offset, of a fragment with this header in IPv6.
 #[inline(always)]
-fn is_translatable(headers: &Headers) -> bool {
-    headers.has_ports() && headers.fragment.piece == Piece::Whole
+const fn v4_place(header: &[u8; FRAGMENT_LEN]) -> ([u8; 2], [u8; 2]) {
+    let [_, _, high, low, _, _, first, second] = *header;
+    let place = u16::from_be_bytes([high, low]);
+    ([first, second], (place >> 3 | (place & 1) << 13).to_be_bytes())
 }
 
 /// Whether this is a UDP datagram without a checksum, which IPv4 allows and IPv6 does not (RFC 8200, 8.1).
 #[inline(always)]
 fn lacks_checksum<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> bool {
-    headers.protocol == protocol::UDP && transport_checksum(packet, headers) == Some([0; 2])
+    headers.protocol == protocol::UDP
+        && headers.fragment.piece != Piece::Later
+        && transport_checksum(packet, headers) == Some([0; 2])
 }
 
 #[inline(always)]

@@ -1,10 +1,10 @@
 //! Pieces of packets. The first one shows the ports, and is remembered for those that follow: they then go where it goes, as
-//! any packet of the same flow does.
+//! any packet of the same flow does. Before it only those can go anywhere whose service takes every port and goes by the client alone.
 
 use balancer_common::{
     DropReason, Event,
-    abi::{EndpointKey, FirstFragment, FragmentKey},
-    packet::{Headers, Piece},
+    abi::{ANY_PORT, AffinityKind, EndpointKey, FirstFragment, Forwarding, FragmentKey, Role},
+    packet::{Headers, Piece, Ports},
 };
 
 use crate::{Verdict, maps, service, source};
@@ -41,15 +41,28 @@ extern "C" fn complete_fragment(headers: *mut Headers) -> bool {
         }
         return true;
     }
-    let Some(first) = maps::first_fragment(&key) else {
-        return false;
+    let Some(first) = maps::first_fragment(&key).filter(|first| first.is_recent(now)) else {
+        return go_without(headers);
     };
-    if !first.is_recent(now) {
-        return false;
-    }
     headers.ports = first.ports;
     headers.protocol = first.protocol as u8;
     maps::count_event(Event::FragmentFollowed);
+    true
+}
+
+/// Lets a later fragment go on without ports where neither the service nor the way of its packets depends on them. Returns whether
+/// that is so.
+#[inline(always)]
+fn go_without(headers: &mut Headers) -> bool {
+    let key = EndpointKey::new(Role::Service, headers.destination, ANY_PORT, headers.fragment.carries);
+    let Some(service) = maps::endpoint(&key).and_then(maps::service) else {
+        return false;
+    };
+    if service.affinity() != AffinityKind::ClientIp || service.forwarding() == Forwarding::FullNat {
+        return false;
+    }
+    headers.ports = Ports::NONE;
+    headers.protocol = headers.fragment.carries;
     true
 }
 

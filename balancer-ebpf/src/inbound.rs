@@ -4,7 +4,7 @@ use balancer_common::{
     DropReason,
     abi::{Client, Flow, FlowKey, Owner},
     affinity::Phase,
-    packet::Headers,
+    packet::{Headers, Piece},
 };
 
 use crate::{
@@ -35,7 +35,8 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
     forward::prepare(packet, headers, &key, record, selection.index, backend)?;
 
     remember(&key, headers, &selection, backend.incarnation);
-    count(headers, service, selection.index, selection.begins_flow);
+    let begins_flow = selection.begins_flow && headers.fragment.piece != Piece::Later;
+    count(headers, service, selection.index, begins_flow);
     Ok(Verdict::Send {
         interface: backend.next_hop.interface,
     })
@@ -68,7 +69,8 @@ fn remember(key: &FlowKey, headers: &Headers, selection: &Selection, incarnation
         backend: selection.index,
         incarnation,
     };
-    if selection.note_flow {
+    // A later fragment may not say which flow it is of.
+    if selection.note_flow && headers.fragment.piece != Piece::Later {
         remember_flow(key, headers, owner);
     }
     if selection.note_client {

@@ -68,6 +68,8 @@ pub struct Fragment {
     pub protocol: u8,
     /// Which piece.
     pub piece: Piece,
+    /// What the packet carries, as far as this fragment says: a protocol number, or that of an extension header.
+    pub carries: u8,
 }
 
 impl Fragment {
@@ -76,6 +78,7 @@ impl Fragment {
         identification: 0,
         protocol: 0,
         piece: Piece::Whole,
+        carries: 0,
     };
 }
 

@@ -66,6 +66,7 @@ fn fragment(header: &Ipv4Hdr) -> Fragment {
     Fragment {
         identification: u16::from_be_bytes(header.id) as u32,
         protocol: header.proto,
+        carries: header.proto,
         piece: if field & OFFSET == 0 {
             Piece::First
         } else {

@@ -149,6 +149,7 @@ fn skip_extensions<P: Packet + ?Sized>(
                     // The fragments of a packet may differ in what their headers name next (RFC 8200, 4.5).
                     protocol: protocol::FRAGMENT,
                     piece: if is_first { Piece::First } else { Piece::Later },
+                    carries: header.next_header,
                 };
                 if !is_first {
                     let ours = is_transport(header.next_header) || is_extension(header.next_header);

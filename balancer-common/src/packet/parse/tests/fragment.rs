@@ -27,6 +27,7 @@ fn fragment(sample: &Sample, offset: u16, more: bool) -> (Vec<u8>, Headers) {
                 identification: IDENTIFICATION & 0xffff,
                 protocol: sample.protocol.0,
                 piece,
+                carries: sample.protocol.0,
             };
             (frame, sample.headers(), fragment)
         }
@@ -40,6 +41,7 @@ fn fragment(sample: &Sample, offset: u16, more: bool) -> (Vec<u8>, Headers) {
                 identification: IDENTIFICATION,
                 protocol: protocol::FRAGMENT,
                 piece,
+                carries: sample.protocol.0,
             };
             (sample.frame(), sample.headers(), fragment)
         }

@@ -53,8 +53,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// How often flows and clients that are over are forgotten. Until then they only take up room.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often it looks at what live traffic shows of backends that are watched.
-const TRAFFIC_INTERVAL: Duration = Duration::from_millis(250);
+/// How often it looks at what live traffic shows of backends that are watched, and at what the log has together.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// Inputs of the controller that may wait.
 const INPUTS: usize = 1_024;
@@ -162,7 +162,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
     let (handle, alarms) = (Handle::new(inputs.clone()), inputs.clone());
     let mut ended = controller.spawn(inbox)?;
     let (stop, stopped) = watch::channel(());
-    let answers = tokio::spawn(server.serve(handle.clone(), events, stopped));
+    let answers = tokio::spawn(server.serve(handle.clone(), Arc::clone(&events), stopped));
     let tasks = [
         tokio::spawn(serve_metrics(metrics_listener, handle.clone(), own_metrics)),
         tokio::spawn(reload_on(hangup, handle)),
@@ -171,7 +171,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
         tokio::spawn(forward_neighbor_requests(neighbor_requests, neighbors)),
         tokio::spawn(forward_wake_requests(wake_requests, alarms.clone())),
         tokio::spawn(repeat(SWEEP_INTERVAL, || Input::Sweep, alarms.clone())),
-        tokio::spawn(repeat(TRAFFIC_INTERVAL, || Input::Traffic, alarms.clone())),
+        tokio::spawn(repeat(MOMENT, || Input::Moment, alarms.clone())),
         tokio::spawn(packet_log.run()),
         tokio::spawn(readings.forward(alarms.clone())),
         tokio::spawn(clock.run(alarms)),
@@ -193,6 +193,7 @@ async fn serve(file: Config, path: &Path) -> anyhow::Result<()> {
     for task in tasks {
         task.abort();
     }
+    events.log_rest();
     match end {
         End::Stopped => tracing::info!("stopped; the data plane goes on forwarding"),
         End::Detached => forget_pin_path(&config.control.socket),

@@ -1,14 +1,18 @@
-//! Changes of state: the log has a line for each, and the latest ones are kept for those who ask.
+//! Changes of state: the latest ones are kept for those who ask, and the log has a line for each, or for many at one host.
 
 use std::{
     collections::VecDeque,
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::watch;
 
-use crate::control::protocol::{Change, Event, EventKind};
+use crate::{
+    control::protocol::{Change, Event, EventKind},
+    digest::{Digest, Summary},
+};
 
 /// The target under which events are logged.
 pub const LOG_TARGET: &str = "balancer::events";
@@ -19,6 +23,7 @@ const KEPT: usize = 1_000;
 /// The latest events.
 pub struct Events {
     latest: Mutex<VecDeque<Event>>,
+    digest: Mutex<Digest>,
     /// The number of the last one.
     last: watch::Sender<u64>,
 }
@@ -27,6 +32,7 @@ impl Default for Events {
     fn default() -> Self {
         Self {
             latest: Mutex::default(),
+            digest: Mutex::default(),
             last: watch::Sender::new(0),
         }
     }
@@ -36,7 +42,38 @@ impl Events {
     /// Logs a change and keeps it.
     pub fn record(&self, change: Change) {
         log(&change);
-        let mut latest = self.lock();
+        self.keep(change);
+    }
+
+    /// The same for a change at a host, which may have more of the kind: these the log has [together](Self::log_together).
+    pub fn record_at(&self, host: IpAddr, change: Change) {
+        if lock(&self.digest).admit(host, &change, Instant::now()) {
+            log(&change);
+        }
+        self.keep(change);
+    }
+
+    /// Logs what has come together for a while. To be called now and then.
+    pub fn log_together(&self) {
+        self.log_due(Instant::now());
+    }
+
+    /// Logs all that has come together.
+    pub fn log_rest(&self) {
+        /// Longer than anything waits.
+        const LATER: Duration = Duration::from_hours(1);
+        self.log_due(Instant::now() + LATER);
+    }
+
+    fn log_due(&self, now: Instant) {
+        let due = lock(&self.digest).due(now);
+        for summary in due {
+            log_summary(&summary);
+        }
+    }
+
+    fn keep(&self, change: Change) {
+        let mut latest = lock(&self.latest);
         let number = *self.last.borrow() + 1;
         if latest.len() == KEPT {
             latest.pop_front();
@@ -51,7 +88,7 @@ impl Events {
 
     /// The events after the one with this number, as far as they are kept.
     pub fn after(&self, number: u64) -> Vec<Event> {
-        let latest = self.lock();
+        let latest = lock(&self.latest);
         latest.iter().filter(|event| event.number > number).cloned().collect()
     }
 
@@ -59,10 +96,10 @@ impl Events {
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.last.subscribe()
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Event>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes the line: for people the message alone, which says everything; as JSON with the parts beside it.
@@ -81,16 +118,49 @@ fn log(change: &Change) {
             )
         };
     }
-    match change.kind {
-        EventKind::Down | EventKind::Damped | EventKind::Ejected | EventKind::Unreachable | EventKind::Hot => {
-            line!(warn);
-        }
+    if is_alarming(change.kind) {
+        line!(warn);
+    } else {
+        line!(info);
+    }
+}
+
+/// Writes the line for many changes.
+fn log_summary(summary: &Summary) {
+    let Summary {
+        host,
+        kind,
+        backends,
+        cause,
+        effect,
+    } = summary;
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                target: LOG_TARGET,
+                kind = %kind, host = %host, backends, cause,
+                slots_moved = effect.slots_moved, flows_moved = effect.flows_moved, flows_kept = effect.flows_kept,
+                "{summary}"
+            )
+        };
+    }
+    if is_alarming(*kind) {
+        line!(warn);
+    } else {
+        line!(info);
+    }
+}
+
+/// Whether a change of this kind is a bad sign.
+const fn is_alarming(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Down | EventKind::Damped | EventKind::Ejected | EventKind::Unreachable | EventKind::Hot => true,
         EventKind::Up
         | EventKind::Readmitted
         | EventKind::Reachable
         | EventKind::Woken
         | EventKind::Even
-        | EventKind::Changed => line!(info),
+        | EventKind::Changed => false,
     }
 }
 

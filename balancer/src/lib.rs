@@ -9,6 +9,7 @@ pub mod controller;
 pub mod daemon;
 pub mod dataplane;
 pub mod decap;
+mod digest;
 pub mod events;
 pub mod health;
 pub mod intent;

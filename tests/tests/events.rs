@@ -75,6 +75,39 @@ fn a_backend_that_goes_down_is_told_with_its_cause_and_what_moved() {
 }
 
 #[test]
+fn a_host_that_many_services_share_has_few_lines_in_the_log_and_an_event_for_each() {
+    const SERVICES: u16 = 40;
+    let network = Network::new(Arms::Two, BACKENDS);
+    let mut servers = Farm::http(&network, 8080);
+    let services: String = (0..SERVICES)
+        .map(|number| {
+            Service::tcp(&format!("web{number}"), Network::VIP, &[10_000 + number])
+                .backends(BACKENDS, 8080)
+                .health(&CHECK.replace("50ms", "200ms"))
+                .to_string()
+                .replace("protocol", "maglev_size = 1009\nprotocol")
+        })
+        .collect();
+    let balancer = Balancer::start(&network.balancer, &network.interfaces, &services);
+    let all_are_told = |kind: &str, count: usize| {
+        eventually("all backends are told", || {
+            (events(&balancer, kind).len() == count).then_some(())
+        });
+    };
+    all_are_told("up", usize::from(SERVICES * u16::from(BACKENDS)));
+    servers.kill(VICTIM);
+    all_are_told("down", SERVICES.into());
+
+    let host = Network::backend(VICTIM);
+    let line = format!("{host}: 37 more backends down: connection refused ×3; ");
+    eventually("the log has a line for all of them", || {
+        balancer.output().contains(&line).then_some(())
+    });
+    let lines = balancer.output().matches("/b1 down: connection refused ×3; ").count();
+    assert_eq!(lines, 3);
+}
+
+#[test]
 fn who_follows_is_told_of_every_change_once_and_in_order() {
     let network = Network::new(Arms::Two, BACKENDS);
     let (mut servers, balancer) = run(&network, "text");

@@ -4,11 +4,13 @@ use std::{
     collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use balancer_tests::lab::{
     Arms, Balancer, Farm, HttpServer, Network, Reply, Service, eventually, get_from, put, requests_during,
 };
+use rustix::process::Signal;
 use serde_json::Value;
 
 const BACKENDS: u8 = 3;
@@ -32,10 +34,15 @@ struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     fn new(network: &'a Network) -> Self {
+        Self::with(network, "")
+    }
+
+    /// With further lines of the health check.
+    fn with(network: &'a Network, lines: &str) -> Self {
         let servers = Farm::http(network, 8080);
         let service = Service::tcp("web", Network::VIP, &[80])
             .backends(BACKENDS, 8080)
-            .health(CHECK);
+            .health(&format!("{CHECK}\n{lines}"));
         let balancer = Balancer::start(&network.balancer, &network.interfaces, &service.to_string());
         let scene = Self {
             network,
@@ -195,6 +202,27 @@ fn fewer_successes_in_a_row_than_the_threshold_change_nothing() {
     scene.answer_probes("200");
     scene.await_health(VICTIM, "up");
     scene.await_probes("success", successes, 4);
+}
+
+#[test]
+fn a_backend_that_is_held_down_stays_down_when_the_daemon_is_killed_and_started_again() {
+    let network = Network::new(Arms::Two, BACKENDS);
+    let mut scene = Scene::with(&network, "flap_limit = 1");
+    let held = |scene: &Scene<'_>| scene.balancer.output().matches("web/b1 damped: ").count();
+    for health in ["down", "up", "down"] {
+        scene.answer_probes(if health == "up" { "200" } else { "503" });
+        scene.await_health(VICTIM, health);
+    }
+    scene.answer_probes("200");
+    eventually("the backend is held down", || (held(&scene) == 1).then_some(()));
+
+    scene.balancer.process().signal(Signal::KILL);
+    scene.balancer.process().wait(Duration::from_secs(10));
+    scene.balancer.run();
+    // Its log goes on in the same file.
+    eventually("the backend is held down again", || (held(&scene) == 2).then_some(()));
+    assert_eq!(scene.health(VICTIM), "down");
+    assert_eq!(scene.who_answers(40_000), all_but_the_victim());
 }
 
 #[test]

@@ -32,6 +32,8 @@ struct Followed {
 /// What a change has done to a table, and does to flows.
 struct Shift {
     owner: Owner,
+    /// The backend's address.
+    host: IpAddr,
     service: u32,
     slots_moved: u64,
     /// Whether the backend's flows leave it.
@@ -62,6 +64,9 @@ impl Controller {
             Health::Up => EventKind::Up,
             Health::Down | Health::Unknown => EventKind::Down,
         };
+        if health == Health::Down && !damped && self.knowledge.note_down(service, backend) {
+            self.downs_changed = true;
+        }
         if health == Health::Up {
             self.woken.forget(&key);
         }
@@ -141,6 +146,7 @@ impl Controller {
         let of_services = flows.map(|flows| self.flows_of_services(flows)).unwrap_or_default();
         for Followed { change, shift } in changes {
             let (service, backend) = change.backend;
+            let host = shift.as_ref().map(|shift| shift.host);
             let effect = shift.zip(flows).map(|(shift, flows)| {
                 let all = of_services.get(&shift.service).copied().unwrap_or(0);
                 let moved = if shift.leave { flows.of(shift.owner) } else { 0 };
@@ -150,13 +156,17 @@ impl Controller {
                     flows_kept: all.saturating_sub(moved),
                 }
             });
-            self.events.record(Change {
+            let change = Change {
                 kind: change.kind,
                 service: Some(service),
                 backend: Some(backend),
                 cause: change.cause,
                 effect,
-            });
+            };
+            match host {
+                Some(host) => self.events.record_at(host, change),
+                None => self.events.record(change),
+            }
         }
     }
 
@@ -171,6 +181,7 @@ impl Controller {
             .map_or(slots, |division| division.slots_of(index));
         Some(Shift {
             owner: self.dataplane.owner(index)?,
+            host: record.address.into(),
             service: record.service,
             slots_moved: slots.abs_diff(earlier).into(),
             leave: standing(Memory::Flow, record.flags, service.when_down()) == Standing::Gone,

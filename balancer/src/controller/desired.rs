@@ -205,6 +205,7 @@ pub(super) fn targets(config: &Config, knowledge: &Knowledge, state: &State) -> 
                 },
                 check,
                 initial: knowledge.probed(service, backend),
+                downs: knowledge.ages_of_downs(service, backend),
             })
         })
         .collect()

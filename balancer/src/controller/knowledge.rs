@@ -3,11 +3,12 @@
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
+    time::{Duration, SystemTime},
 };
 
 use balancer_common::abi::BackendFlags;
 
-use super::{BackendKey, desired::backends, standing::Circumstances};
+use super::{BackendKey, desired::backends, downs::DownTimes, standing::Circumstances};
 use crate::{
     config::{Backend, Config, Service},
     health::Health,
@@ -20,6 +21,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knowledge {
     health: HashMap<BackendKey, Health>,
+    /// When backends went down that are held down if they do so too often.
+    downs: DownTimes,
     /// Backends that live traffic speaks against.
     ejected: HashSet<BackendKey>,
     ways: HashMap<IpAddr, Result<Way, Unreachable>>,
@@ -29,9 +32,12 @@ pub(super) struct Knowledge {
 
 impl Knowledge {
     /// What the data plane's records say of the backends' health, as an earlier daemon left it.
-    pub(super) fn remembered(config: &Config, state: &State) -> Self {
+    pub(super) fn remembered(config: &Config, state: &State, downs: DownTimes) -> Self {
         let known = state.index();
-        let mut knowledge = Self::default();
+        let mut knowledge = Self {
+            downs,
+            ..Self::default()
+        };
         for (service, backend) in backends(config) {
             let index = super::desired::backend_index(&known, service, backend);
             if let Some(entry) = index.and_then(|index| state.backends.get(&index)) {
@@ -68,6 +74,27 @@ impl Knowledge {
     /// Notes a verdict of the health check.
     pub(super) fn set_health(&mut self, backend: BackendKey, health: Health) {
         self.health.insert(backend, health);
+    }
+
+    /// When backends went down.
+    pub(super) const fn downs(&self) -> &DownTimes {
+        &self.downs
+    }
+
+    /// Notes that a backend goes down now, if that may be too often. Returns whether it is noted.
+    pub(super) fn note_down(&mut self, service: &Service, backend: &Backend) -> bool {
+        let damped = service.health.as_ref().filter(|check| check.flap_limit > 0);
+        if let Some(check) = damped {
+            let now = SystemTime::now();
+            self.downs
+                .note(key(service, backend), check.flap_limit, check.flap_window, now);
+        }
+        damped.is_some()
+    }
+
+    /// How long ago a backend went down, each time that may still count.
+    pub(super) fn ages_of_downs(&self, service: &Service, backend: &Backend) -> Vec<Duration> {
+        self.downs.ages(&key(service, backend), SystemTime::now())
     }
 
     /// Whether live traffic speaks against a backend.
@@ -119,6 +146,7 @@ impl Knowledge {
     pub(super) fn follow(&mut self, before: &Config, after: &Config) {
         let mut health = HashMap::new();
         let mut ejected = HashSet::new();
+        let mut downs = DownTimes::default();
         let mut newcomers = HashSet::new();
         for service in &after.services {
             let earlier = before.services.iter().find(|earlier| earlier.name == service.name);
@@ -135,6 +163,7 @@ impl Knowledge {
                         if let Some(known) = self.health.get(&old) {
                             health.insert(new.clone(), *known);
                         }
+                        downs.inherit(new.clone(), self.downs.of(&old));
                         if self.ejected.contains(&old) && service.passive.is_some() {
                             ejected.insert(new.clone());
                         }
@@ -153,6 +182,7 @@ impl Knowledge {
         self.ways.retain(|address, _| addresses.contains(address));
         self.health = health;
         self.ejected = ejected;
+        self.downs = downs;
         self.newcomers = newcomers;
     }
 

@@ -8,6 +8,7 @@ mod adoption;
 mod alarm;
 mod changes;
 mod desired;
+mod downs;
 mod ejections;
 mod files;
 mod flows;
@@ -59,11 +60,17 @@ use crate::{
 };
 use alarm::Alarm;
 use changes::Pending;
+use downs::DownTimes;
 use ejections::Ejections;
 use knowledge::Knowledge;
 use reader::{Counted, Reader};
 use slow_start::SlowStart;
 use wake::Woken;
+
+/// Where it is kept when backends went down.
+fn file_of_downs(intent: &Intent) -> PathBuf {
+    intent.running.control.state.join("downs.json")
+}
 
 /// What a backend is called by: its service's name and its own.
 pub type BackendKey = (String, String);
@@ -86,8 +93,8 @@ pub enum Input {
     Alarm,
     /// Flows and clients that are over are to be forgotten.
     Sweep,
-    /// What live traffic shows of the backends is to be looked at.
-    Traffic,
+    /// A moment has passed: what live traffic shows of the backends is to be looked at, and what the log has together.
+    Moment,
     /// What is remembered has been read.
     Read(Reading),
     /// A packet has come for a suspended backend.
@@ -162,6 +169,8 @@ pub struct Controller {
     knowledge: Knowledge,
     slow_start: SlowStart,
     ejections: Ejections,
+    /// Whether backends went down in a way that is to be kept on disk.
+    downs_changed: bool,
     followers: Followers,
     alarm: Alarm,
     metrics: Arc<DaemonMetrics>,
@@ -194,7 +203,11 @@ impl Controller {
     ) -> anyhow::Result<(Self, AlarmClock, Readings)> {
         let (alarm, clock) = Alarm::new();
         let (reader, readings) = Reader::start()?;
-        let knowledge = Knowledge::remembered(&intent.running, dataplane.state());
+        let knowledge = Knowledge::remembered(
+            &intent.running,
+            dataplane.state(),
+            DownTimes::read(&file_of_downs(&intent)),
+        );
         followers.watch(&intent.running);
         let controller = Self {
             timer: TimerTick::of_kernel()?,
@@ -208,6 +221,7 @@ impl Controller {
             knowledge,
             slow_start: SlowStart::default(),
             ejections: Ejections::new(),
+            downs_changed: false,
             followers,
             alarm,
             metrics,
@@ -317,7 +331,7 @@ impl Controller {
                     Input::Neighbor(event) => changed |= self.take_neighbor_event(event),
                     Input::Alarm => changed = true,
                     Input::Sweep => self.sweep(),
-                    Input::Traffic => changed |= self.take_traffic(),
+                    Input::Moment => changed |= self.take_moment(),
                     Input::Wake(request) => self.take_wake_request(request),
                     Input::StartTrace(filter, reply) => {
                         self.catch_up(&mut changed);
@@ -386,7 +400,16 @@ impl Controller {
         if let Err(error) = followed {
             tracing::error!("the data plane could not be changed: {error:#}");
         }
+        self.keep_downs();
         self.tell_changes();
+    }
+
+    fn keep_downs(&mut self) {
+        if mem::take(&mut self.downs_changed)
+            && let Err(error) = self.knowledge.downs().write(&file_of_downs(&self.intent))
+        {
+            tracing::error!("{error:#}");
+        }
     }
 
     fn sweep(&mut self) {
@@ -408,7 +431,8 @@ impl Controller {
         });
     }
 
-    fn take_traffic(&mut self) -> bool {
+    fn take_moment(&mut self) -> bool {
+        self.events.log_together();
         self.watch_traffic().unwrap_or_else(|error| {
             tracing::error!("failures in live traffic could not be looked at: {error:#}");
             false

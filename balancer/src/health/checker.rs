@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     Destination,
+    damping::Downs,
     probe::{self, Failure, Probe},
     schedule::Phase,
     threshold::{Health, HealthState, Policy},
@@ -35,6 +36,8 @@ pub struct Target<K> {
     pub check: HealthCheck,
     /// What is known of it, from before a restart for one; counts only when the target is started.
     pub initial: Health,
+    /// How long ago it went down, each time that may still count; as `initial`.
+    pub downs: Vec<Duration>,
 }
 
 /// A change of a target's health.
@@ -175,8 +178,15 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Checker<K> {
             destination,
             check,
             initial,
+            downs,
         } = target;
         let phase = Phase::of(&key);
+        let policy = Policy::from(&check);
+        let state = HealthState::new(
+            initial,
+            Downs::before(since(self.began), &downs, policy.damping),
+            policy,
+        );
         let due = Instant::now() + phase.first_delay(together, check.interval);
         let watch = Watch {
             key,
@@ -184,7 +194,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Checker<K> {
             began: self.began,
             destination: destination.clone(),
             probe: Arc::clone(&probe),
-            state: HealthState::new(initial, Policy::from(&check)),
+            state,
             check: check.clone(),
             room: Arc::clone(&self.room),
             verdicts: self.verdicts.clone(),
@@ -216,6 +226,13 @@ impl<K> Verdicts<K> {
     }
 }
 
+/// The time since the checker began and long before, so that what happened before it has a time too.
+fn since(began: Instant) -> Duration {
+    /// Longer than anything counts.
+    const BEFORE: Duration = Duration::from_hours(24 * 366);
+    BEFORE + began.elapsed()
+}
+
 /// What the task of one target works with.
 struct Watch<K> {
     key: K,
@@ -241,7 +258,7 @@ impl<K: Clone> Watch<K> {
             };
             (self.observer)(&self.key, &outcome);
             self.note_darkness(&mut in_the_dark, &outcome);
-            if let Some(transition) = self.state.record(&outcome.result, self.began.elapsed()) {
+            if let Some(transition) = self.state.record(&outcome.result, since(self.began)) {
                 let verdict = Verdict {
                     key: self.key.clone(),
                     health: transition.health,

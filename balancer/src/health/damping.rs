@@ -27,6 +27,17 @@ impl From<&HealthCheck> for Damping {
 pub(super) struct Downs(VecDeque<Duration>);
 
 impl Downs {
+    /// Those that lie so far back from `now`.
+    pub(super) fn before(now: Duration, ages: &[Duration], damping: Damping) -> Self {
+        let mut times: Vec<_> = ages.iter().map(|age| now.saturating_sub(*age)).collect();
+        times.sort_unstable();
+        let mut downs = Self::default();
+        for at in times {
+            downs.note(at, damping);
+        }
+        downs
+    }
+
     /// Notes that it went down.
     pub(super) fn note(&mut self, at: Duration, damping: Damping) {
         self.0.push_back(at);
@@ -91,6 +102,14 @@ mod tests {
                 "{limit} in {window}: {times:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_lies_back_counts_whatever_its_order() {
+        let damping = damping(1, 100);
+        let ages = [10, 70].map(Duration::from_secs);
+        let downs = Downs::before(Duration::from_secs(1_000), &ages, damping);
+        assert_eq!(downs.held_until(damping), Some(Duration::from_secs(1_030)));
     }
 
     proptest! {

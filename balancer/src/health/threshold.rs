@@ -93,12 +93,12 @@ pub(super) struct Transition {
 
 impl HealthState {
     /// Starts from what is known, with no result for or against it.
-    pub(super) fn new(health: Health, policy: Policy) -> Self {
+    pub(super) fn new(health: Health, downs: Downs, policy: Policy) -> Self {
         Self {
             health,
             policy,
             contradicting: 0,
-            downs: Downs::default(),
+            downs,
             held: false,
         }
     }
@@ -237,7 +237,7 @@ mod tests {
             (Down, "sls", Some((Up, "probe succeeded ×2"))),
         ];
         for (initial, results, expected) in cases {
-            let mut state = HealthState::new(initial, POLICY);
+            let mut state = HealthState::new(initial, Downs::default(), POLICY);
             let mut transitions: Vec<_> = results
                 .chars()
                 .map(|letter| state.record(&result(letter), Duration::ZERO))
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_threshold_of_one_names_the_failure_alone() {
-        let mut state = HealthState::new(Health::Up, policy(1, 1, 0));
+        let mut state = HealthState::new(Health::Up, Downs::default(), policy(1, 1, 0));
         assert_eq!(state.record(&result('f'), Duration::ZERO).unwrap().cause, "status 503");
         assert_eq!(
             state.record(&result('s'), Duration::ZERO).unwrap().cause,
@@ -283,7 +283,7 @@ mod tests {
             ("fssssfssssfssss", "DUUUUDUUUUDUUUU"),
         ];
         for (results, expected) in cases {
-            let mut state = HealthState::new(Health::Up, policy(1, 1, 2));
+            let mut state = HealthState::new(Health::Up, Downs::default(), policy(1, 1, 2));
             let shown: String = (0..)
                 .map(Duration::from_secs)
                 .zip(results.chars())
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_hold_says_why_and_how_long() {
-        let mut state = HealthState::new(Health::Up, policy(2, 1, 1));
+        let mut state = HealthState::new(Health::Up, Downs::default(), policy(2, 1, 1));
         let mut record = |letter, seconds| state.record(&result(letter), Duration::from_secs(seconds));
         for (letter, seconds) in [('f', 0), ('s', 1), ('s', 2), ('f', 3), ('s', 4)] {
             record(letter, seconds);
@@ -333,7 +333,7 @@ mod tests {
             results in proptest::collection::vec(prop_oneof![4 => Just('s'), 6 => Just('f'), 1 => Just('l')], 0..60),
         ) {
             let thresholds = Thresholds { healthy, unhealthy };
-            let mut state = HealthState::new(initial, policy(healthy, unhealthy, 0));
+            let mut state = HealthState::new(initial, Downs::default(), policy(healthy, unhealthy, 0));
             let mut health = initial;
             let mut history = Vec::new();
             for letter in results {

@@ -119,6 +119,7 @@ impl Watch {
             },
             check: check(lines),
             initial: Health::Unknown,
+            downs: Vec::new(),
         }]);
         Self {
             _checker: checker,

@@ -3,6 +3,8 @@
 //! - `packet`: nanoseconds per packet in the kernel's program.
 //! - `control`: how long the daemon's own work takes, `million` with as many flows.
 //! - `traffic`: connections through namespaces, beside what else balances them.
+//! - `probes`: what health checks of two thousand backends cost.
+//! - `scrape`: how long the metrics of a hundred thousand backends take.
 //! - `scale`: packets and maps, as there is more of everything.
 //! - `machine`: what they are run on.
 //! - `progress`: what is being measured.
@@ -14,8 +16,10 @@ mod machine;
 mod million;
 mod output;
 mod packet;
+mod probes;
 mod progress;
 mod scale;
+mod scrape;
 mod statistics;
 mod traffic;
 
@@ -56,6 +60,10 @@ enum Name {
     Traffic,
     /// How long tables, changes and restarts take
     Control,
+    /// What it costs to probe 2,000 backends every second
+    Probes,
+    /// How long the metrics of 100,000 backends take
+    Scrape,
     /// What packets and tables cost as services, backends and flows become more
     Scale,
 }
@@ -79,6 +87,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             Name::Packet => packet::run(arguments.rounds.max(1), &arguments.only, &output)?,
             Name::Traffic => traffic::run(arguments.rounds.clamp(1, 7), &output)?,
             Name::Control => control::run(arguments.rounds.max(1), &output)?,
+            Name::Probes => probes::run(&output)?,
+            Name::Scrape => scrape::run(arguments.rounds.max(1), &output)?,
             Name::Scale => scale::run(arguments.rounds.max(1), &output)?,
         }
     }

@@ -171,6 +171,7 @@ fn target(key: u16, initial: Health) -> Target<u16> {
             flap_window: SECOND,
         },
         initial,
+        downs: Vec::new(),
     }
 }
 

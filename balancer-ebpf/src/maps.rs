@@ -1,5 +1,6 @@
 //! Every map of the data plane, private to this module, behind functions that say what is asked of it.
 
+mod answers;
 mod mappings;
 mod trace;
 
@@ -7,29 +8,27 @@ use core::{arch::asm, ptr};
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST, xdp_md},
+    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST},
     btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie},
-    helpers::{bpf_csum_diff, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_xdp_load_bytes},
+    helpers::bpf_jiffies64,
     macros::btf_map,
     programs::XdpContext,
 };
 use balancer_common::{
     DropReason, Event,
     abi::{
-        ANY_PORT, Address, Backend, Client, ClientKey, Endpoint, EndpointKey, Failures, FirstFragment, Flow, FlowKey,
+        Address, Backend, Client, ClientKey, Endpoint, EndpointKey, Failures, FirstFragment, Flow, FlowKey,
         FragmentKey, LARGE_TABLE, Load, MEDIUM_TABLE, MappingKey, NeighborRequest, Owner, Pin, PinPrefix, Probed,
         ROUTE_CACHE, ReverseFlow, ReverseKey, Route, SMALL_TABLE, Service, Slot, TableClass, Tick, Traffic,
         WakeRequest,
     },
     affinity::{Lifetimes, Phase, Stage},
-    checksum::Sum,
-    hash,
     perfect_hash::{self, Geometry},
-    token_bucket::{Rate, TokenBucket},
 };
 
 use crate::failures::Failure;
 
+pub(crate) use answers::{limit, may_answer, note_limit, sum};
 pub(crate) use mappings::{Passage, add_mapping, mapping, passage, remember_source, source, source_pool, take_over};
 pub(crate) use trace::{capture, is_traced, tell_capture, tell_decision, trace_budget, trace_filter};
 
@@ -86,15 +85,6 @@ static DROPS: PerCpuArray<u64, { DropReason::ALL.len() }> = PerCpuArray::new();
 static FIRST_FRAGMENTS: LruHashMap<FragmentKey, FirstFragment, 16_384> = LruHashMap::new();
 #[btf_map]
 static EVENTS: PerCpuArray<u64, { Event::ALL.len() }> = PerCpuArray::new();
-/// By a hash of who gets the answers.
-#[btf_map]
-static ANSWER_BUDGETS: Array<TokenBucket, { ANSWER_BUDGET_COUNT as usize }> = Array::new();
-/// The beginning of a packet, to be summed up.
-#[btf_map]
-static BEGINNING: PerCpuArray<[u8; SUMMED_UP as usize], 1> = PerCpuArray::new();
-/// The largest IP packet that would have fitted in the place of the one at hand.
-#[btf_map]
-static LIMIT: PerCpuArray<u32, 1> = PerCpuArray::new();
 #[btf_map]
 static ROUTES: PerCpuArray<Route, { ROUTE_CACHE as usize }> = PerCpuArray::new();
 #[btf_map]
@@ -429,67 +419,6 @@ pub(crate) fn count_event(event: Event) {
         // SAFETY: as in `service_traffic`.
         unsafe { *count += 1 };
     }
-}
-
-/// How many answers hosts with the same hash get.
-const ANSWER_BUDGET_COUNT: u32 = 4_096;
-/// How many answers a host gets.
-const ANSWER_RATE: Rate = Rate::per_second(20, 20);
-
-/// Whether a host may get one more answer that is made here, instead of by a backend.
-#[inline(always)]
-pub(crate) fn may_answer(host: Address) -> bool {
-    let index = hash::scale(hash::client(host, ANY_PORT), ANSWER_BUDGET_COUNT);
-    let Some(bucket) = ANSWER_BUDGETS.get_ptr_mut(index) else {
-        return false;
-    };
-    // SAFETY: the helper takes nothing.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    // SAFETY: other CPUs may write the word at any time; at worst a host gets an answer more.
-    unsafe { (*bucket).take(ANSWER_RATE, now) }
-}
-
-/// Most bytes that [`sum`] adds, and a whole word more.
-const SUMMED_UP: u32 = 1_280 + 4;
-
-/// The sum of `length` bytes of a frame from `offset` on, the last of an odd number as if a zero followed. `None` if they are not
-/// all there, or too many.
-#[inline(always)]
-pub(crate) fn sum(context: *mut xdp_md, offset: u32, length: u32) -> Option<Sum> {
-    const WORD: u32 = 4;
-    let length = length as usize;
-    if length == 0 || length > (SUMMED_UP - WORD) as usize {
-        return None;
-    }
-    let beginning = BEGINNING.get_ptr_mut(0)?.cast::<u8>();
-    // SAFETY: there is room for so many bytes.
-    let answer = unsafe { bpf_xdp_load_bytes(context, offset, beginning.cast(), length as u32) };
-    if answer != 0 {
-        return None;
-    }
-    // SAFETY: behind them there is room for a word.
-    let behind = unsafe { beginning.add(length) }.cast::<[u8; WORD as usize]>();
-    // SAFETY: as above.
-    unsafe { *behind = [0; WORD as usize] };
-    let words = (length as u32).next_multiple_of(WORD);
-    // SAFETY: the bytes are initialised, and the helper only reads them.
-    let sum = unsafe { bpf_csum_diff(ptr::null_mut(), 0, beginning.cast(), words, 0) };
-    u32::try_from(sum).ok().map(|sum| Sum::ZERO.add_sum(sum))
-}
-
-/// Notes the largest IP packet that would have fitted.
-#[inline(always)]
-pub(crate) fn note_limit(bytes: u32) {
-    if let Some(limit) = LIMIT.get_ptr_mut(0) {
-        // SAFETY: as in `service_traffic`.
-        unsafe { *limit = bytes };
-    }
-}
-
-/// What was noted last as the largest IP packet that would have fitted.
-#[inline(always)]
-pub(crate) fn limit() -> u32 {
-    LIMIT.get(0).copied().unwrap_or(0)
 }
 
 /// The number that the daemon gives to the present state of routes and neighbours.

@@ -1,3 +1,4 @@
+mod corpus;
 mod fragment;
 mod icmp;
 mod ipv4;

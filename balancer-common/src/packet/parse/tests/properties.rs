@@ -155,7 +155,7 @@ fn check_fragment(frame: &[u8], found: &Headers) -> Result<(), TestCaseError> {
 }
 
 /// What the parser says of a frame is true, and it accepts exactly what it should.
-fn check(frame: &[u8]) -> Result<(), TestCaseError> {
+pub(super) fn check(frame: &[u8]) -> Result<(), TestCaseError> {
     if let Some(headers) = parse_plain(frame) {
         prop_assert_eq!(parse(frame), Ok(headers));
     }

@@ -7,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use balancer::{
+    control::protocol::{Request, Response},
+    health::Health,
+};
 use balancer_tests::lab::{
     Arms, Balancer, Farm, HttpServer, Network, Servers, Service, Toll, UdpServer, eventually, get_from, put, under_load,
 };
@@ -205,11 +209,18 @@ fn a_backend_that_flaps_harms_only_its_own_flows(tracking: &str) {
     };
     let toll = site.under_load(|| {
         for flap in 0..FLAPS {
-            let (status, health) = if flap % 2 == 0 { ("503", "down") } else { ("200", "up") };
+            let (status, health) = if flap % 2 == 0 {
+                ("503", Health::Down)
+            } else {
+                ("200", Health::Up)
+            };
             say(status);
             eventually("the daemon finds out", || {
-                let backends: Vec<Value> = balancer.json(&["backend", "list", "web"]);
-                (backends[2]["health"] == health).then_some(())
+                let service = Some("web".to_owned());
+                match balancer.ask(&Request::Backends { service }) {
+                    Response::Backends(backends) => (backends[2].health == health).then_some(()),
+                    other => panic!("{other:?} is no list of backends"),
+                }
             });
         }
     });

@@ -6,7 +6,7 @@ use std::{
 };
 
 use balancer_tests::lab::{
-    Arms, Balancer, Checksum, Connection, Farm, Network, Sequence, Service, UdpClient, UdpServer, get_from,
+    Arms, Balancer, Farm, Network, Service, UdpClient, UdpServer, assert_bodies_arrive_whole, get_from,
 };
 use serde_json::Value;
 
@@ -93,18 +93,6 @@ fn bodies_of_50_mb_arrive_whole() {
         let network = network();
         let _servers = Farm::http(&network, 80);
         let _balancer = Balancer::start(&network.balancer, &network.interfaces, &service("tcp", vip).to_string());
-        let mut expected = Checksum::default();
-        expected
-            .update_from(std::io::Read::take(Sequence::default(), LENGTH))
-            .unwrap();
-
-        let mut connection = Connection::open(&network.client, None, SocketAddr::new(vip, 80)).unwrap();
-        let mut downloaded = Checksum::default();
-        let length = downloaded
-            .update_from(connection.download(&format!("/bytes/{LENGTH}")).unwrap())
-            .unwrap();
-        assert_eq!((length, downloaded), (LENGTH, expected));
-        let uploaded = connection.upload("/sum", Sequence::default(), LENGTH).unwrap();
-        assert_eq!(uploaded.text(), expected.to_string());
+        assert_bodies_arrive_whole(&network.client, SocketAddr::new(vip, 80), LENGTH);
     }
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use balancer_tests::lab::{
-    Arms, Balancer, Checksum, Connection, Farm, Network, Sequence, Service, UdpClient, eventually, get, get_from,
+    Arms, Balancer, Connection, Farm, Network, Service, UdpClient, assert_bodies_arrive_whole, eventually, get,
+    get_from,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -122,20 +123,9 @@ fn large_bodies_arrive_whole_in_either_ip_version() {
     const LENGTH: u64 = 10_000_000;
     let network = network(Arms::Two, 1);
     let _servers = Farm::http(&network, PORT);
-    let mut expected = Checksum::default();
-    expected
-        .update_from(std::io::Read::take(Sequence::default(), LENGTH))
-        .unwrap();
     for (vip, backends) in CROSSINGS {
         let _balancer = start(&network, &service("tcp", vip, backends, 1));
-        let mut connection = Connection::open(&network.client, None, SocketAddr::new(vip, 80)).unwrap();
-        let mut downloaded = Checksum::default();
-        let length = downloaded
-            .update_from(connection.download(&format!("/bytes/{LENGTH}")).unwrap())
-            .unwrap();
-        assert_eq!((length, downloaded), (LENGTH, expected), "{vip} {backends}");
-        let uploaded = connection.upload("/sum", Sequence::default(), LENGTH).unwrap();
-        assert_eq!(uploaded.text(), expected.to_string(), "{vip} {backends}");
+        assert_bodies_arrive_whole(&network.client, SocketAddr::new(vip, 80), LENGTH);
     }
 }
 

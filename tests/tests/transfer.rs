@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use balancer_tests::lab::{Arms, Balancer, Checksum, Connection, Farm, Network, Sequence, Service};
+use balancer_tests::lab::{Arms, Balancer, Farm, Network, Service, assert_bodies_arrive_whole};
 
 /// Length of a body in bytes.
 const LENGTH: u64 = 100_000_000;
@@ -13,20 +13,7 @@ fn bodies_arrive_whole(arms: Arms, vip: IpAddr) {
     let _servers = Farm::http(&network, 8080);
     let service = Service::tcp("web", vip, &[80]).backends(1, 8080);
     let _balancer = Balancer::start(&network.balancer, &network.interfaces, &service.to_string());
-    let mut expected = Checksum::default();
-    expected
-        .update_from(std::io::Read::take(Sequence::default(), LENGTH))
-        .unwrap();
-
-    let mut connection = Connection::open(&network.client, None, SocketAddr::new(vip, 80)).unwrap();
-    let mut downloaded = Checksum::default();
-    let length = downloaded
-        .update_from(connection.download(&format!("/bytes/{LENGTH}")).unwrap())
-        .unwrap();
-    assert_eq!((length, downloaded), (LENGTH, expected));
-
-    let uploaded = connection.upload("/sum", Sequence::default(), LENGTH).unwrap();
-    assert_eq!(uploaded.text(), expected.to_string());
+    assert_bodies_arrive_whole(&network.client, SocketAddr::new(vip, 80), LENGTH);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::{
 };
 
 use balancer_tests::lab::{
-    Arms, Balancer, Checksum, Connection, Decap, Farm, Namespace, Network, Sequence, Service, eventually, get,
-    get_from, program,
+    Arms, Balancer, Decap, Farm, Namespace, Network, Service, assert_bodies_arrive_whole, eventually, get, get_from,
+    program,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -59,7 +59,7 @@ fn traffic_arrives(forwarding: &str, vip: IpAddr, outer: IpAddr) {
     let services = service(forwarding, vip, outer).to_string();
     let balancer = Balancer::start(&network.balancer, &network.interfaces, &services);
     clients_are_answered(&network, &balancer, vip);
-    bodies_arrive_whole(&network, vip);
+    assert_bodies_arrive_whole(&network.client, SocketAddr::new(vip, 80), LENGTH);
 
     let fate = if forwarding == "gue" { "gue" } else { "ipip" };
     // The last connection may still be about to close.
@@ -88,21 +88,6 @@ fn clients_are_answered(network: &Network, balancer: &Balancer<'_>, vip: IpAddr)
         answered.insert(reply["server"].clone());
     }
     assert_eq!(answered.len(), usize::from(BACKENDS), "{answered:?}");
-}
-
-fn bodies_arrive_whole(network: &Network, vip: IpAddr) {
-    let mut expected = Checksum::default();
-    expected
-        .update_from(std::io::Read::take(Sequence::default(), LENGTH))
-        .unwrap();
-    let mut connection = Connection::open(&network.client, None, SocketAddr::new(vip, 80)).unwrap();
-    let mut downloaded = Checksum::default();
-    let length = downloaded
-        .update_from(connection.download(&format!("/bytes/{LENGTH}")).unwrap())
-        .unwrap();
-    assert_eq!((length, downloaded), (LENGTH, expected));
-    let uploaded = connection.upload("/sum", Sequence::default(), LENGTH).unwrap();
-    assert_eq!(uploaded.text(), expected.to_string());
 }
 
 #[test]

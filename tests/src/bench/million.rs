@@ -7,12 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use aya::maps::{HashMap, Map, MapData};
-use balancer::control::{
-    client,
-    protocol::{BackendKeys, ConfigText, FlowFilter, Order, Request, Response},
-};
+use balancer::control::protocol::{BackendKeys, ConfigText, FlowFilter, Order, Request, Response};
 use balancer_common::abi::{self, Address, Flow, FlowKey};
 
 use crate::lab::{Arms, Balancer, Network, Service, UdpClient, eventually};
@@ -80,11 +77,11 @@ pub(super) fn run(rounds: usize) -> anyhow::Result<Figures> {
             None,
         ]) {
             if !what.contains("once more") {
-                forget_counts(&balancer)?;
+                forget_counts(&balancer);
             }
             let started = Instant::now();
             match request {
-                Some(request) => ask(&balancer, request).map(drop)?,
+                Some(request) => drop(balancer.ask(request)),
                 None => balancer.scrape("/metrics").map(drop)?,
             }
             durations.push(started.elapsed());
@@ -112,22 +109,18 @@ fn multiply(pins: &Path) -> anyhow::Result<()> {
 }
 
 /// Has the daemon count anew when it is asked next, as it does after flows have been forgotten: here none.
-fn forget_counts(balancer: &Balancer<'_>) -> anyhow::Result<()> {
+fn forget_counts(balancer: &Balancer<'_>) {
     let filter = FlowFilter {
         client: Some(Network::CLIENT.into()),
         port: Some(1),
         ..FlowFilter::default()
     };
-    ask(balancer, &Request::FlushFlows(filter)).map(drop)
+    balancer.ask(&Request::FlushFlows(filter));
 }
 
 fn flows(balancer: &Balancer<'_>) -> anyhow::Result<u64> {
-    match ask(balancer, &Request::Status)? {
+    match balancer.ask(&Request::Status) {
         Response::Status(status) => Ok(status.dataplane.flows),
         other => anyhow::bail!("{other:?} is no answer to `status`"),
     }
-}
-
-fn ask(balancer: &Balancer<'_>, request: &Request) -> anyhow::Result<Response> {
-    client::ask(&balancer.settings.socket, request).context("the daemon does not answer")
 }

@@ -10,6 +10,10 @@ use std::{
     time::Duration,
 };
 
+use balancer::control::{
+    client,
+    protocol::{Request, Response},
+};
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
@@ -250,6 +254,15 @@ impl<'a> Balancer<'a> {
             String::from_utf8_lossy(&output.stderr)
         );
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+    }
+
+    /// Asks the daemon what clients ask it, without a client's process.
+    ///
+    /// # Panics
+    ///
+    /// If it does not answer, or refuses.
+    pub fn ask(&self, request: &Request) -> Response {
+        client::ask(&self.settings.socket, request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
     }
 
     /// Asks the metrics endpoint.

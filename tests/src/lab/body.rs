@@ -1,6 +1,11 @@
 //! Large bodies, made and checked while they pass.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    net::SocketAddr,
+};
+
+use super::{Connection, Namespace};
 
 /// A fixed sequence of bytes without an end, which repeats itself later than anything that is sent here.
 #[derive(Clone, Debug)]
@@ -71,4 +76,34 @@ impl std::fmt::Display for Checksum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:016x}", self.0)
     }
+}
+
+/// Sends a body of so many bytes each way over one connection between a client and an HTTP server.
+///
+/// # Panics
+///
+/// If anything else arrives.
+#[track_caller]
+pub fn assert_bodies_arrive_whole(client: &Namespace, server: SocketAddr, length: u64) {
+    let mut expected = Checksum::default();
+    let bytes = expected.update_from(Sequence::default().take(length));
+    assert_eq!(bytes.expect("a sequence can be read"), length);
+
+    let mut connection = Connection::open(client, None, server).expect("the server takes the connection");
+    let mut downloaded = Checksum::default();
+    let path = format!("/bytes/{length}");
+    let body = connection.download(&path);
+    let bytes = downloaded.update_from(body.expect("the server sends"));
+    assert_eq!(
+        (bytes.expect("it is sent to its end"), downloaded),
+        (length, expected),
+        "{server}"
+    );
+
+    let uploaded = connection.upload("/sum", Sequence::default(), length);
+    assert_eq!(
+        uploaded.expect("the server receives").text(),
+        expected.to_string(),
+        "{server}"
+    );
 }

@@ -24,7 +24,7 @@ mod wait;
 mod xdp;
 
 pub use balancer::{Balancer, Settings};
-pub use body::{Checksum, Sequence};
+pub use body::{Checksum, Sequence, assert_bodies_arrive_whole};
 pub use decap::Decap;
 pub use farm::Farm;
 pub use http::{Connection, Reply, get, get_from, put};

@@ -7,10 +7,7 @@ use std::{
 
 use balancer::{
     config,
-    control::{
-        client,
-        protocol::{Request, Response},
-    },
+    control::protocol::{Request, Response},
     dataplane::Dataplane,
 };
 use balancer_common::abi::{Backend, Role};
@@ -59,7 +56,7 @@ fn backend_of(balancer: &Balancer<'_>, service: &str, client: IpAddr) -> Option<
         port: Some(40_000),
         connection_id: None,
     };
-    match client::ask(&balancer.settings.socket, &request).expect("the daemon answers") {
+    match balancer.ask(&request) {
         Response::Lookup(lookup) => lookup.backend,
         other => panic!("{other:?} is no answer to a lookup"),
     }

@@ -12,29 +12,14 @@ use balancer::{
     reconcile::{DesiredBackend, DesiredPin, DesiredService, PinTarget},
 };
 use balancer_common::abi::{Address, AffinityKind, BackendFlags, Reason, protocol::TCP};
-use balancer_tests::packet::{Host, Packet, Transport, backend, service};
+use balancer_tests::packet::{Host, Packet, Transport, service};
 
 use crate::{
     cases::{FAMILIES, Family, V4},
-    setting::backend_of,
+    setting::{active, backend_of, draining, target},
 };
 
 const CLIENTS: u8 = 60;
-
-fn target(family: Family, number: u8) -> SocketAddr {
-    SocketAddr::new(family.host(number), 8080)
-}
-
-fn active(family: Family, number: u8) -> DesiredBackend {
-    backend(target(family, number))
-}
-
-fn draining(family: Family, number: u8) -> DesiredBackend {
-    DesiredBackend {
-        weight: 0,
-        ..active(family, number)
-    }
-}
 
 /// A service on every port whose clients are remembered by their addresses.
 fn sticky(family: Family, backends: impl IntoIterator<Item = DesiredBackend>) -> DesiredService {

@@ -6,43 +6,15 @@ use balancer::{
     maglev::TableSize,
     reconcile::{DesiredBackend, DesiredService},
 };
-use balancer_common::abi::{
-    BackendFlags,
-    protocol::{TCP, UDP},
-};
-use balancer_tests::packet::{Host, Interface, Ledger, Packet, Transport, backend, service};
+use balancer_common::abi::protocol::{TCP, UDP};
+use balancer_tests::packet::{Host, Interface, Ledger, Packet, Transport, service};
 
 use crate::{
     cases::{FAMILIES, Family, V4, clients},
-    setting::backend_of,
+    setting::{active, backend_of, down, draining, target},
 };
 
 const CLIENTS: usize = 100;
-
-fn target(family: Family, number: u8) -> SocketAddr {
-    SocketAddr::new(family.host(number), 8080)
-}
-
-fn active(family: Family, number: u8) -> DesiredBackend {
-    backend(target(family, number))
-}
-
-/// Takes no new flows and keeps those that it has.
-fn draining(family: Family, number: u8) -> DesiredBackend {
-    DesiredBackend {
-        weight: 0,
-        ..active(family, number)
-    }
-}
-
-/// Takes no new flows and loses those that it has.
-fn down(family: Family, number: u8) -> DesiredBackend {
-    DesiredBackend {
-        weight: 0,
-        flags: BackendFlags::DOWN,
-        ..active(family, number)
-    }
-}
 
 /// A service on every port.
 fn web(family: Family, backends: impl IntoIterator<Item = DesiredBackend>) -> DesiredService {

@@ -2,9 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use balancer::reconcile::DesiredBackend;
 use balancer_common::{
     DropReason,
-    abi::protocol::{TCP, UDP},
+    abi::{
+        BackendFlags,
+        protocol::{TCP, UDP},
+    },
 };
 use balancer_tests::packet::{Action, Host, Interface, Ledger, Packet, Report, Transport, backend, read, service};
 
@@ -114,4 +118,30 @@ pub(crate) fn backend_of(host: &mut Host<'_>, request: &Packet) -> SocketAddr {
     let outcome = host.receive(Interface::CLIENTS, &request.frame());
     assert_eq!(outcome.action, Action::Redirect, "{request:?}");
     read(&outcome.frame).destination
+}
+
+/// A backend's address and port.
+pub(crate) fn target(family: Family, number: u8) -> SocketAddr {
+    SocketAddr::new(family.host(number), 8080)
+}
+
+/// A backend that takes new flows.
+pub(crate) fn active(family: Family, number: u8) -> DesiredBackend {
+    backend(target(family, number))
+}
+
+/// Takes no new flows and keeps those that it has.
+pub(crate) fn draining(family: Family, number: u8) -> DesiredBackend {
+    DesiredBackend {
+        weight: 0,
+        ..active(family, number)
+    }
+}
+
+/// Takes no new flows and loses those that it has.
+pub(crate) fn down(family: Family, number: u8) -> DesiredBackend {
+    DesiredBackend {
+        flags: BackendFlags::DOWN,
+        ..draining(family, number)
+    }
 }

@@ -10,29 +10,14 @@ use balancer_common::abi::{
     BackendFlags, Tracking,
     protocol::{TCP, UDP},
 };
-use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, service};
+use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, service};
 
 use crate::{
     cases::{FAMILIES, Family, V4, clients},
-    setting::backend_of,
+    setting::{active, backend_of, draining, target},
 };
 
 const CLIENTS: usize = 200;
-
-fn target(family: Family, number: u8) -> SocketAddr {
-    SocketAddr::new(family.host(number), 8080)
-}
-
-fn active(family: Family, number: u8) -> DesiredBackend {
-    backend(target(family, number))
-}
-
-fn draining(family: Family, number: u8) -> DesiredBackend {
-    DesiredBackend {
-        weight: 0,
-        ..active(family, number)
-    }
-}
 
 /// A service on every port that remembers what `tracking` says.
 fn web(

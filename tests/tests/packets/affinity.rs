@@ -35,41 +35,43 @@ fn destinations(host: &mut Host<'_>, family: Family) -> Vec<SocketAddr> {
 
 #[test]
 fn a_new_flow_goes_where_the_maglev_table_says() {
-    for family in FAMILIES {
-        // A table of each class, the smallest there is, and the largest that its class has room for.
-        for slots in [2, 251, 4_099, 65_537, 655_373] {
-            let size = TableSize::new(slots).unwrap();
-            let backends = [(1, 100), (2, 50), (3, 250), (4, 0)].map(|(number, weight)| DesiredBackend {
-                weight,
-                ..numbered(family, number)
-            });
-            let candidates: Vec<_> = (1..)
-                .zip(&backends)
-                .map(|(value, backend)| Candidate {
-                    address: backend.address,
-                    port: backend.port,
-                    weight: backend.weight,
-                    value,
-                })
-                .collect();
-            let table = maglev::build(&candidates, size);
-            let expected: Vec<_> = clients(family.client)
-                .take(100)
-                .map(|client| {
-                    let hash = hash::client(client.ip().into(), client.port().to_be_bytes());
-                    let number = table[hash::scale(hash, slots) as usize];
-                    SocketAddr::new(family.host(number.try_into().unwrap()), 8080)
-                })
-                .collect();
-            Host::run(|host| {
+    Host::run(|host| {
+        for family in FAMILIES {
+            // A table of each class, the smallest there is, and the largest that its class has room for.
+            for slots in [2, 251, 4_099, 65_537, 655_373] {
+                let size = TableSize::new(slots).unwrap();
+                let backends = [(1, 100), (2, 50), (3, 250), (4, 0)].map(|(number, weight)| DesiredBackend {
+                    weight,
+                    ..numbered(family, number)
+                });
+                let candidates: Vec<_> = (1..)
+                    .zip(&backends)
+                    .map(|(value, backend)| Candidate {
+                        address: backend.address,
+                        port: backend.port,
+                        weight: backend.weight,
+                        value,
+                    })
+                    .collect();
+                let table = maglev::build(&candidates, size);
+                let expected: Vec<_> = clients(family.client)
+                    .take(100)
+                    .map(|client| {
+                        let hash = hash::client(client.ip().into(), client.port().to_be_bytes());
+                        let number = table[hash::scale(hash, slots) as usize];
+                        SocketAddr::new(family.host(number.try_into().unwrap()), 8080)
+                    })
+                    .collect();
+                // What comes after nothing is numbered anew, and its flows are new ones.
+                host.serve([]);
                 host.serve([DesiredService {
                     table_size: size,
                     ..web(family, backends)
                 }]);
                 assert_eq!(destinations(host, family), expected, "{slots} slots");
-            });
+            }
         }
-    }
+    });
 }
 
 #[test]

@@ -69,56 +69,56 @@ fn forwarded(host: &mut Host<'_>, case: &str, packet: &Packet, target: SocketAdd
 
 #[test]
 fn every_kind_of_packet_goes_there_and_back_and_is_counted() {
-    for (front, back) in crossings() {
-        for (kind, transport, payload) in kinds() {
+    Host::run(|host| {
+        know_clients(host);
+        // Each case has a port of its own, so that its flow is a new one.
+        let cases = crossings().flat_map(|crossing| kinds().into_iter().map(move |kind| (crossing, kind)));
+        for (port, ((front, back), (kind, transport, payload))) in (40_000..).zip(cases) {
             // IPv6 does without a checksum nowhere that IPv4 comes from.
             if matches!(transport, Transport::UncheckedUdp) && front.vip.is_ipv4() != back.vip.is_ipv4() {
                 continue;
             }
-            Host::run(|host| {
-                know_clients(host);
-                let protocol = transport.protocol();
-                host.serve([web(front, protocol, back, PORTS, IDLE)]);
-                let (vip, target) = (SocketAddr::new(front.vip, 80), SocketAddr::new(back.backend, 8080));
-                for (client, neighbor) in [(front.neighbor, CLIENT), (front.client, GATEWAY)] {
-                    let client = SocketAddr::new(client, 40_000);
-                    let case = format!("{kind} of {client} to {vip} at {target}");
-                    let request = Packet {
-                        payload: payload.to_vec(),
-                        ..Packet::new(transport.clone(), client, vip)
-                    };
-                    let mut source = None;
-                    for new_flows in [1, 0] {
-                        let counted = host.count(|host| {
-                            let seen = forwarded(host, &case, &request, target);
-                            assert_eq!(*source.get_or_insert(seen), seen, "{case}");
-                        });
-                        let traffic = received(1, request.length(), new_flows);
-                        assert_eq!(
-                            counted,
-                            Ledger::of("web", &target.to_string(), traffic, new_flows),
-                            "{case}"
-                        );
-                    }
-                    let reply = Packet {
-                        payload: payload.to_vec(),
-                        ..Packet::new(transport.clone(), target, source.unwrap())
-                    };
-                    for _ in 0..2 {
-                        let counted = host.count(|host| {
-                            host.receive(Interface::BACKENDS, &reply.frame()).assert(
-                                &case,
-                                Action::Redirect,
-                                &reply.translated(Interface::CLIENTS.to(neighbor), vip, client),
-                            );
-                        });
-                        let traffic = replied(1, reply.length());
-                        assert_eq!(counted, Ledger::of("web", &target.to_string(), traffic, 0), "{case}");
-                    }
+            let protocol = transport.protocol();
+            host.serve([web(front, protocol, back, PORTS, IDLE)]);
+            let (vip, target) = (SocketAddr::new(front.vip, 80), SocketAddr::new(back.backend, 8080));
+            for (client, neighbor) in [(front.neighbor, CLIENT), (front.client, GATEWAY)] {
+                let client = SocketAddr::new(client, port);
+                let case = format!("{kind} of {client} to {vip} at {target}");
+                let request = Packet {
+                    payload: payload.to_vec(),
+                    ..Packet::new(transport.clone(), client, vip)
+                };
+                let mut source = None;
+                for new_flows in [1, 0] {
+                    let counted = host.count(|host| {
+                        let seen = forwarded(host, &case, &request, target);
+                        assert_eq!(*source.get_or_insert(seen), seen, "{case}");
+                    });
+                    let traffic = received(1, request.length(), new_flows);
+                    assert_eq!(
+                        counted,
+                        Ledger::of("web", &target.to_string(), traffic, new_flows),
+                        "{case}"
+                    );
                 }
-            });
+                let reply = Packet {
+                    payload: payload.to_vec(),
+                    ..Packet::new(transport.clone(), target, source.unwrap())
+                };
+                for _ in 0..2 {
+                    let counted = host.count(|host| {
+                        host.receive(Interface::BACKENDS, &reply.frame()).assert(
+                            &case,
+                            Action::Redirect,
+                            &reply.translated(Interface::CLIENTS.to(neighbor), vip, client),
+                        );
+                    });
+                    let traffic = replied(1, reply.length());
+                    assert_eq!(counted, Ledger::of("web", &target.to_string(), traffic, 0), "{case}");
+                }
+            }
         }
-    }
+    });
 }
 
 #[test]

@@ -100,6 +100,8 @@ fn orders_harm_nobody(tracking: &str) {
     });
     assert_eq!(toll.harms, []);
 
+    // With the one that was added: who is removed loses its connections.
+    balancer.configure(&services(tracking, 4));
     let toll = site.under_load(|| {
         let path = balancer.config();
         let file = fs::read_to_string(&path).unwrap();
@@ -108,10 +110,16 @@ fn orders_harm_nobody(tracking: &str) {
         fs::write(&other, weighted).unwrap();
         succeed(&balancer, &format!("apply {}", other.display()));
         a_while();
-        balancer.configure(&services(tracking, 4));
+        let reweighted = |name| {
+            services(tracking, 4).replace(
+                &format!("name = \"{name}\""),
+                &format!("name = \"{name}\"\nweight = 60"),
+            )
+        };
+        balancer.configure(&reweighted("b0"));
         succeed(&balancer, "reload");
         a_while();
-        balancer.configure(&services(tracking, 4).replace("name = \"b2\"", "name = \"b2\"\nweight = 60"));
+        balancer.configure(&reweighted("b2"));
         balancer.process().signal(Signal::HUP);
         a_while();
     });

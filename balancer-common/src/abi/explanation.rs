@@ -109,10 +109,11 @@ mod tests {
             Reason::NoBackend,
             Reason::Affinity,
             Reason::Pin,
+            Reason::Connection,
         ] {
             assert_eq!(Reason::from_u32(reason as u32), Some(reason));
         }
-        assert_eq!(Reason::from_u32(6), None);
+        assert_eq!(Reason::from_u32(7), None);
         assert_eq!(Reason::from_u32(u32::MAX), None);
     }
 

@@ -3,7 +3,7 @@
 //! A client library would keep each sample in maps and messages of its own before it writes it. With a hundred thousand
 //! backends that takes half a minute where writing takes a fraction of a second.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 
 /// The content type of the format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -23,8 +23,48 @@ pub(super) enum Kind {
     Histogram,
 }
 
-/// Labels with their values, by name, ascending.
-pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
+/// Labels with their values as samples have them: written once, for all samples that have the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Labels(String);
+
+impl Labels {
+    /// No labels.
+    pub(super) const NONE: Self = Self(String::new());
+
+    /// These, by name, ascending.
+    pub(super) fn new<const N: usize>(labels: [(&'static str, &str); N]) -> Self {
+        let mut text = String::new();
+        for (name, value) in labels {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(name);
+            text.push_str("=\"");
+            push_escaped(&mut text, value);
+            text.push('"');
+        }
+        Self(text)
+    }
+}
+
+/// The value of a sample.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value {
+    Count(u64),
+    Real(f64),
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
 
 /// A family that samples are being written of.
 pub(super) struct Family<'a> {
@@ -48,7 +88,13 @@ impl Exposition {
         }
     }
 
+    /// What has been written, and then what another one has, of other families.
+    pub(super) fn followed_by(self, other: &Self) -> String {
+        self.0 + &other.0
+    }
+
     /// What has been written.
+    #[cfg(test)]
     pub(super) fn into_text(self) -> String {
         self.0
     }
@@ -56,32 +102,28 @@ impl Exposition {
 
 impl Family<'_> {
     /// Writes a sample.
-    pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl Display) {
+    pub(super) fn sample(&mut self, labels: &Labels, value: impl Into<Value>) {
         self.part("", labels, None, value);
     }
 
     /// Writes a sample of a part of the family: the suffix of its name, its labels, the bound if it is a bucket, its value.
-    pub(super) fn part(&mut self, suffix: &str, labels: Labels<'_>, bound: Option<&dyn Display>, value: impl Display) {
-        self.text.push_str(self.name);
-        self.text.push_str(suffix);
-        let mut before = '{';
-        for (name, value) in labels {
-            self.text.push(before);
-            self.text.push_str(name);
-            self.text.push_str("=\"");
-            push_escaped(self.text, value);
-            self.text.push('"');
-            before = ',';
+    pub(super) fn part(&mut self, suffix: &str, labels: &Labels, bound: Option<&str>, value: impl Into<Value>) {
+        self.text.extend([self.name, suffix]);
+        match (labels.0.as_str(), bound) {
+            ("", None) => {}
+            ("", Some(bound)) => self.text.extend(["{le=\"", bound, "\"}"]),
+            (labels, None) => self.text.extend(["{", labels, "}"]),
+            (labels, Some(bound)) => self.text.extend(["{", labels, ",le=\"", bound, "\"}"]),
         }
-        if let Some(bound) = bound {
-            // Writing to a string cannot fail.
-            let _never: Result<(), std::fmt::Error> = write!(self.text, "{before}le=\"{bound}\"");
-            before = ',';
+        self.text.push(' ');
+        match value.into() {
+            Value::Count(count) => self.text.push_str(itoa::Buffer::new().format(count)),
+            Value::Real(number) => {
+                // Writing to a string cannot fail.
+                let _never: Result<(), std::fmt::Error> = write!(self.text, "{number}");
+            }
         }
-        if before == ',' {
-            self.text.push('}');
-        }
-        let _never: Result<(), std::fmt::Error> = writeln!(self.text, " {value}");
+        self.text.push('\n');
     }
 }
 
@@ -107,12 +149,14 @@ mod tests {
     fn families_have_help_type_and_samples() {
         let mut exposition = Exposition::default();
         let mut drops = exposition.family(Kind::Counter, "drops_total", "Dropped packets.");
-        drops.sample(&[("reason", "malformed")], 3);
-        drops.sample(&[("a", "1"), ("reason", "say \"no\\yes\"\n")], u64::MAX);
-        exposition.family(Kind::Gauge, "share", "A share.").sample(&[], 0.25);
+        drops.sample(&Labels::new([("reason", "malformed")]), 3_u64);
+        drops.sample(&Labels::new([("a", "1"), ("reason", "say \"no\\yes\"\n")]), u64::MAX);
+        exposition
+            .family(Kind::Gauge, "share", "A share.")
+            .sample(&Labels::NONE, 0.25);
         let mut durations = exposition.family(Kind::Histogram, "duration_seconds", "Durations.");
-        durations.part("_bucket", &[], Some(&0.5), 1);
-        durations.part("_bucket", &[("of", "x")], Some(&"+Inf"), 2);
+        durations.part("_bucket", &Labels::NONE, Some("0.5"), 1_u64);
+        durations.part("_bucket", &Labels::new([("of", "x")]), Some("+Inf"), 2_u64);
         let expected = r#"# HELP drops_total Dropped packets.
 # TYPE drops_total counter
 drops_total{reason="malformed"} 3

@@ -12,12 +12,14 @@ use super::exposition::{Family, Labels};
 /// Counts of durations up to each of `N` bounds, and beyond the last.
 #[derive(Debug)]
 pub(super) struct Histogram<const N: usize> {
-    /// Ascending, in seconds.
-    bounds: &'static [f64; N],
+    bounds: &'static [Bound; N],
     counts: [AtomicU64; N],
     beyond: AtomicU64,
     nanoseconds: AtomicU64,
 }
+
+/// An upper bound in seconds, and as the format writes it. The bounds of a histogram ascend.
+pub(super) type Bound = (f64, &'static str);
 
 /// What a histogram has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +32,7 @@ pub(super) struct Figures {
 
 impl<const N: usize> Histogram<N> {
     /// A histogram that goes on from `figures`, or from nothing if they are of other bounds.
-    pub(super) fn new(bounds: &'static [f64; N], figures: &Figures) -> Self {
+    pub(super) fn new(bounds: &'static [Bound; N], figures: &Figures) -> Self {
         let known = figures.counts.len() == N + 1;
         let count = |index: usize| AtomicU64::new(figures.counts.get(index).copied().filter(|_| known).unwrap_or(0));
         Self {
@@ -48,7 +50,7 @@ impl<const N: usize> Histogram<N> {
             .bounds
             .iter()
             .zip(&self.counts)
-            .find(|(bound, _)| seconds <= **bound);
+            .find(|((bound, _), _)| seconds <= *bound);
         bucket
             .map_or(&self.beyond, |(_, count)| count)
             .fetch_add(1, Ordering::Relaxed);
@@ -66,14 +68,14 @@ impl<const N: usize> Histogram<N> {
     }
 
     /// Writes its samples: counts up to each bound, as the format wants them, sum and count.
-    pub(super) fn write(&self, family: &mut Family<'_>, labels: Labels<'_>) {
+    pub(super) fn write(&self, family: &mut Family<'_>, labels: &Labels) {
         let mut count = 0;
-        for (bound, bucket) in self.bounds.iter().zip(&self.counts) {
+        for ((_, bound), bucket) in self.bounds.iter().zip(&self.counts) {
             count += bucket.load(Ordering::Relaxed);
             family.part("_bucket", labels, Some(bound), count);
         }
         count += self.beyond.load(Ordering::Relaxed);
-        family.part("_bucket", labels, Some(&"+Inf"), count);
+        family.part("_bucket", labels, Some("+Inf"), count);
         let sum = Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed));
         family.part("_sum", labels, None, sum.as_secs_f64());
         family.part("_count", labels, None, count);
@@ -87,7 +89,7 @@ mod tests {
         *,
     };
 
-    const BOUNDS: [f64; 2] = [0.001, 0.1];
+    const BOUNDS: [Bound; 2] = [(0.001, "0.001"), (0.1, "0.1")];
 
     #[test]
     fn durations_are_counted_up_to_each_bound_and_figures_go_on() {
@@ -98,7 +100,10 @@ mod tests {
         let histogram = Histogram::new(&BOUNDS, &histogram.figures());
         histogram.observe(Duration::from_millis(1));
         let mut exposition = Exposition::default();
-        histogram.write(&mut exposition.family(Kind::Histogram, "d", "D."), &[("of", "x")]);
+        histogram.write(
+            &mut exposition.family(Kind::Histogram, "d", "D."),
+            &Labels::new([("of", "x")]),
+        );
         let text = exposition.into_text();
         let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let expected = [
@@ -113,7 +118,7 @@ mod tests {
 
     #[test]
     fn figures_of_other_bounds_do_not_count() {
-        let other = Histogram::new(&[1.0], &Figures::default());
+        let other = Histogram::new(&[(1.0, "1")], &Figures::default());
         other.observe(Duration::from_secs(2));
         let histogram = Histogram::new(&BOUNDS, &other.figures());
         assert_eq!(

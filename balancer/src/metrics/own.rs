@@ -11,17 +11,35 @@ use std::{
 };
 
 use super::{
-    exposition::{Exposition, Kind},
-    histogram::Histogram,
+    exposition::{Exposition, Kind, Labels},
+    histogram::{Bound, Histogram},
     kept::{Kept, KeptProbes},
 };
 use crate::controller::BackendKey;
 
 /// Upper bounds of a probe's duration, in seconds: from one on the same host to one that nearly times out.
-const PROBE_BOUNDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+const PROBE_BOUNDS: [Bound; 9] = [
+    (0.001, "0.001"),
+    (0.0025, "0.0025"),
+    (0.005, "0.005"),
+    (0.01, "0.01"),
+    (0.05, "0.05"),
+    (0.1, "0.1"),
+    (0.5, "0.5"),
+    (1.0, "1"),
+    (5.0, "5"),
+];
 
 /// Upper bounds of the time that a table takes to be built, in seconds: from a small one to the largest.
-const BUILD_BOUNDS: [f64; 7] = [0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.02, 0.1];
+const BUILD_BOUNDS: [Bound; 7] = [
+    (0.000_1, "0.0001"),
+    (0.000_5, "0.0005"),
+    (0.001, "0.001"),
+    (0.002, "0.002"),
+    (0.005, "0.005"),
+    (0.02, "0.02"),
+    (0.1, "0.1"),
+];
 
 /// Counters and durations of the daemon's own work. They go on where an earlier daemon's ended.
 pub struct DaemonMetrics {
@@ -145,7 +163,8 @@ impl DaemonMetrics {
         let mut family = exposition.family(Kind::Counter, name, "Health probes by result.");
         for ((service, backend), probes) in &probes {
             for (result, count) in RESULTS.into_iter().zip(probes.results.counts()) {
-                family.sample(&[("backend", backend), ("result", result), ("service", service)], count);
+                let labels = Labels::new([("backend", backend), ("result", result), ("service", service)]);
+                family.sample(&labels, count);
             }
         }
         let name = "balancer_backend_health_check_duration_seconds";
@@ -153,15 +172,15 @@ impl DaemonMetrics {
         for ((service, backend), probes) in &probes {
             probes
                 .durations
-                .write(&mut family, &[("backend", backend), ("service", service)]);
+                .write(&mut family, &Labels::new([("backend", backend), ("service", service)]));
         }
         let name = "balancer_table_build_duration_seconds";
         let mut family = exposition.family(Kind::Histogram, name, "Time that building a Maglev table took.");
-        self.table_builds.write(&mut family, &[]);
+        self.table_builds.write(&mut family, &Labels::NONE);
         let name = "balancer_config_reloads_total";
         let mut family = exposition.family(Kind::Counter, name, "Readings of the configuration by result.");
         for (result, count) in RESULTS.into_iter().zip(self.reloads.counts()) {
-            family.sample(&[("result", result)], count);
+            family.sample(&Labels::new([("result", result)]), count);
         }
     }
 }

@@ -53,20 +53,26 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 }
 
 async fn exposition(shared: &Shared) -> anyhow::Result<String> {
-    let snapshot = shared.controller.snapshot().await?;
     let own = Arc::clone(&shared.own);
-    // With very many backends it takes a while, in which probes go on.
-    let text = spawn_blocking(move || {
+    // With very many backends this takes a while, in which the controller looks at the data plane.
+    let own = spawn_blocking(move || {
         let mut exposition = Exposition::default();
-        traffic::write(&mut exposition, &snapshot);
         own.write(&mut exposition);
         // What has been written is at most what is kept now.
         if let Err(error) = own.keep() {
             tracing::warn!("the next daemon counts from what was kept before: {error:#}");
         }
-        exposition.into_text()
+        exposition
     });
-    text.await.context("the metrics could not be written")
+    let snapshot = shared.controller.snapshot().await?;
+    let traffic = spawn_blocking(move || {
+        let mut exposition = Exposition::default();
+        traffic::write(&mut exposition, &snapshot);
+        exposition
+    });
+    let failed = "the metrics could not be written";
+    let (traffic, own) = (traffic.await.context(failed)?, own.await.context(failed)?);
+    Ok(traffic.followed_by(&own))
 }
 
 /// The daemon answers, so it lives.

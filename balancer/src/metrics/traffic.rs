@@ -1,6 +1,6 @@
 //! The figures of one moment as metric families.
 
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, Kind, Labels};
 use crate::{
     control::protocol::{BackendView, Failures, ServiceView},
     controller::Snapshot,
@@ -91,15 +91,17 @@ pub(super) fn write(exposition: &mut Exposition, snapshot: &Snapshot) {
     for (name, help, value) in SERVICE_COUNTERS {
         let mut family = exposition.family(Kind::Counter, name, help);
         for service in &snapshot.services {
-            family.sample(&[("service", &service.name)], value(service));
+            family.sample(&Labels::new([("service", &service.name)]), value(service));
         }
     }
+    let labels: Vec<Labels> = snapshot.backends.iter().map(labels).collect();
+    let backends = || snapshot.backends.iter().zip(&labels);
     let counters = BACKEND_COUNTERS.map(|row| (Kind::Counter, row));
     let gauges = BACKEND_GAUGES.map(|row| (Kind::Gauge, row));
     for (kind, (name, help, value)) in counters.into_iter().chain(gauges) {
         let mut family = exposition.family(kind, name, help);
-        for backend in &snapshot.backends {
-            family.sample(&labels(backend), value(backend));
+        for (backend, labels) in backends() {
+            family.sample(labels, value(backend));
         }
     }
     let mut shares = exposition.family(
@@ -107,8 +109,8 @@ pub(super) fn write(exposition: &mut Exposition, snapshot: &Snapshot) {
         "balancer_backend_share_ratio",
         "Share of new clients, 0 to 1.",
     );
-    for backend in &snapshot.backends {
-        shares.sample(&labels(backend), backend.share);
+    for (backend, labels) in backends() {
+        shares.sample(labels, backend.share);
     }
     failures(exposition, snapshot);
     data_plane(exposition, snapshot);
@@ -123,21 +125,21 @@ fn failures(exposition: &mut Exposition, snapshot: &Snapshot) {
     for backend in &snapshot.backends {
         if let Some(Failures { refused, unanswered }) = backend.failures {
             for (reason, count) in [("refused", refused), ("unanswered", unanswered)] {
-                let [name, service] = labels(backend);
-                family.sample(&[name, service, ("reason", reason)], count);
+                let (name, service) = (("backend", &*backend.name), ("service", &*backend.service));
+                family.sample(&Labels::new([name, service, ("reason", reason)]), count);
             }
         }
     }
 }
 
-fn labels(backend: &BackendView) -> [(&'static str, &str); 2] {
-    [("backend", &backend.name), ("service", &backend.service)]
+fn labels(backend: &BackendView) -> Labels {
+    Labels::new([("backend", &backend.name), ("service", &backend.service)])
 }
 
 fn data_plane(exposition: &mut Exposition, snapshot: &Snapshot) {
     let mut drops = exposition.family(Kind::Counter, "balancer_drops_total", "Dropped packets by reason.");
     for (reason, count) in &snapshot.drops {
-        drops.sample(&[("reason", reason.label())], count);
+        drops.sample(&Labels::new([("reason", reason.label())]), *count);
     }
     let mut events = exposition.family(
         Kind::Counter,
@@ -145,10 +147,10 @@ fn data_plane(exposition: &mut Exposition, snapshot: &Snapshot) {
         "What the data plane did beside forwarding packets, by event.",
     );
     for (event, count) in &snapshot.events {
-        events.sample(&[("event", event.label())], count);
+        events.sample(&Labels::new([("event", event.label())]), *count);
     }
     let status = &snapshot.status;
-    let mut single = |kind, name, help, value: u64| exposition.family(kind, name, help).sample(&[], value);
+    let mut single = |kind, name, help, value: u64| exposition.family(kind, name, help).sample(&Labels::NONE, value);
     single(
         Kind::Gauge,
         "balancer_flow_table_entries",
@@ -175,5 +177,5 @@ fn data_plane(exposition: &mut Exposition, snapshot: &Snapshot) {
     );
     let help = "The daemon's build; always 1.";
     let mut build = exposition.family(Kind::Gauge, "balancer_build_info", help);
-    build.sample(&[("version", &status.version)], 1);
+    build.sample(&Labels::new([("version", &status.version)]), 1_u64);
 }

@@ -1,5 +1,7 @@
 //! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 
+use network_types::ip::Ipv4Hdr;
+
 use crate::abi::{Address, Port};
 
 /// A sum of 16-bit words in one's complement, carried in more bits than it needs.
@@ -50,6 +52,20 @@ impl Sum {
     pub const fn add_v6(self, address: Address) -> Self {
         let [first, second] = address.words();
         Self(self.0 + halves(first) + halves(second))
+    }
+
+    /// Adds the words of an IPv4 header without options. With the checksum that it should have they sum up to all ones.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add_ipv4_header(self, header: &Ipv4Hdr) -> Self {
+        self.add_word([header.vihl, header.tos])
+            .add_word(header.tot_len)
+            .add_word(header.id)
+            .add_word(header.frags)
+            .add_word([header.ttl, header.proto])
+            .add_word(header.check)
+            .add_v4(header.src_addr)
+            .add_v4(header.dst_addr)
     }
 
     /// Adds bytes, the last of an odd number as if a zero followed (RFC 1071, 1).

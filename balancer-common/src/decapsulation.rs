@@ -105,16 +105,7 @@ fn find_in_ipv4<P: Packet + ?Sized>(packet: &P, network: usize) -> Result<Option
 /// Whether the header has the checksum that it should. The host does not see it any more.
 #[inline(always)]
 fn is_intact(header: &Ipv4Hdr) -> bool {
-    let sum = Sum::ZERO
-        .add_word([header.vihl, header.tos])
-        .add_word(header.tot_len)
-        .add_word(header.id)
-        .add_word(header.frags)
-        .add_word([header.ttl, header.proto])
-        .add_word(header.check)
-        .add_v4(header.src_addr)
-        .add_v4(header.dst_addr);
-    sum.checksum() == [0; 2]
+    Sum::ZERO.add_ipv4_header(header).checksum() == [0; 2]
 }
 
 #[inline(always)]

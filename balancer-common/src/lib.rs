@@ -30,6 +30,7 @@ pub mod translate;
 mod counted;
 mod drop_reason;
 mod event;
+mod ip_header;
 
 pub use drop_reason::DropReason;
 pub use event::Event;

@@ -8,8 +8,9 @@ use network_types::{
 use crate::{
     DropReason,
     abi::{Address, protocol},
-    checksum::{Sum, Update},
+    checksum::Update,
     icmp,
+    ip_header::{ATOMIC, Outline, Place},
     packet::{EtherType, Ethernet, Family, Headers, Packet, Piece, Ports, Tags, Tcp},
 };
 
@@ -32,10 +33,7 @@ impl Ends {
         Self {
             source: self.destination,
             destination: self.source,
-            ports: Ports {
-                source: self.ports.destination,
-                destination: self.ports.source,
-            },
+            ports: self.ports.reversed(),
         }
     }
 
@@ -177,7 +175,6 @@ fn v4_to_v6<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) 
 fn v6_to_v4<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) -> Result<Option<usize>, DropReason> {
     /// IPv4 packets up to this size may be fragmented on their way; IPv6 links take them whole (RFC 7915, 5.1).
     const FRAGMENTABLE: u32 = 1_260;
-    const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
 
     let tags = tags(packet, headers)?;
     let network = headers.network as usize;
@@ -196,15 +193,18 @@ fn v6_to_v4<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) 
         // The sum over a packet's content is as good as any counter at telling its fragments from those of others.
         transport_checksum(packet, headers).map(|identification| {
             if length <= FRAGMENTABLE {
-                (identification, [0; 2])
+                Place {
+                    identification,
+                    part: [0; 2],
+                }
             } else {
-                ([0; 2], DONT_FRAGMENT)
+                ATOMIC
             }
         })
     } else {
         packet.view(network + Ipv6Hdr::LEN).map(v4_place)
     };
-    let Some((id, frags)) = place else {
+    let Some(place) = place else {
         return Ok(None);
     };
     resize(packet, &tags, -difference(headers).cast_signed(), Ethernet::IPV4)?;
@@ -212,30 +212,13 @@ fn v6_to_v4<P: Resize + ?Sized>(packet: &mut P, headers: &Headers, ends: &Ends) 
         return Ok(None);
     };
     let [first, second, ..] = old.vcf;
-    let (vihl, tos) = (0x45, first << 4 | second >> 4);
-    let tot_len = (length as u16).to_be_bytes();
-    let (ttl, proto) = (old.hop_limit.wrapping_sub(1), headers.protocol);
-    let check = Sum::ZERO
-        .add_word([vihl, tos])
-        .add_word(tot_len)
-        .add_word(id)
-        .add_word(frags)
-        .add_word([ttl, proto])
-        .add_v4(ends.source.v4_octets())
-        .add_v4(ends.destination.v4_octets())
-        .checksum();
-    *header = Ipv4Hdr {
-        vihl,
-        tos,
-        tot_len,
-        id,
-        frags,
-        ttl,
-        proto,
-        check,
-        src_addr: ends.source.v4_octets(),
-        dst_addr: ends.destination.v4_octets(),
+    let outline = Outline {
+        class: first << 4 | second >> 4,
+        ttl: old.hop_limit.wrapping_sub(1),
+        protocol: headers.protocol,
+        payload: (length as u16).wrapping_sub(Ipv4Hdr::LEN as u16),
     };
+    *header = outline.ipv4(place, ends.source, ends.destination);
     Ok(Some(network + Ipv4Hdr::LEN))
 }
 
@@ -285,10 +268,13 @@ fn replace_transport<P: Packet + ?Sized>(
 
 /// Identification, and flags with offset, of a fragment with this header in IPv6.
 #[inline(always)]
-const fn v4_place(header: &[u8; FRAGMENT_LEN]) -> ([u8; 2], [u8; 2]) {
+const fn v4_place(header: &[u8; FRAGMENT_LEN]) -> Place {
     let [_, _, high, low, _, _, first, second] = *header;
     let place = u16::from_be_bytes([high, low]);
-    ([first, second], (place >> 3 | (place & 1) << 13).to_be_bytes())
+    Place {
+        identification: [first, second],
+        part: (place >> 3 | (place & 1) << 13).to_be_bytes(),
+    }
 }
 
 /// Whether this is a UDP datagram without a checksum, which IPv4 allows and IPv6 does not (RFC 8200, 8.1).

@@ -7,4 +7,5 @@
     reason = "the helper gives the width of a C long to an index of 32 bits"
 )]
 
+pub mod linear;
 pub mod packet;

@@ -12,31 +12,28 @@ use balancer_common::{
     translate::Resize,
 };
 
-/// Furthest offset at which a header is looked for. Two VLAN tags, the longest IPv4 header and the options of a TCP header
-/// end far below; the verifier wants a bound for offsets that come from the packet.
-const MAX_OFFSET: usize = 2_047;
+use crate::linear::Linear;
 
 /// A frame that an XDP program was called for.
 pub struct XdpPacket<'a> {
     context: &'a XdpContext,
-    /// Address of the frame's first byte.
-    begin: usize,
-    /// Address behind the last byte of the frame's linear part.
-    end: usize,
+    linear: Linear,
 }
 
 impl<'a> XdpPacket<'a> {
     /// The frame of this context.
     #[inline(always)]
     pub fn new(context: &'a XdpContext) -> Self {
-        let (begin, end) = bounds(context);
-        Self { context, begin, end }
+        Self {
+            context,
+            linear: linear(context),
+        }
     }
 
     /// Notes where the frame begins and ends after it was resized through its context.
     #[inline(always)]
     pub fn refresh(&mut self) {
-        (self.begin, self.end) = bounds(self.context);
+        self.linear = linear(self.context);
     }
 
     /// The context, for helpers that take it.
@@ -61,22 +58,12 @@ impl<'a> XdpPacket<'a> {
         let answer = unsafe { bpf_xdp_adjust_tail(self.context.ctx, -excess.cast_signed()) };
         (answer == 0).then_some(())
     }
-
-    /// Address of the first of `length` bytes at `offset`, if the linear part of the frame holds them.
-    #[inline(always)]
-    fn address(&self, offset: usize, length: usize) -> Option<usize> {
-        if offset > MAX_OFFSET {
-            return None;
-        }
-        let start = self.begin + offset;
-        (start + length <= self.end).then_some(start)
-    }
 }
 
 /// Where the frame begins and ends. The context has both in 32 bits, which the verifier reads as pointers of 64. If the
 /// compiler knew that, it could keep the 32 bits and widen them later, and what comes of that is no pointer to the verifier.
 #[inline(always)]
-fn bounds(context: &XdpContext) -> (usize, usize) {
+fn linear(context: &XdpContext) -> Linear {
     let (begin, end);
     // SAFETY: reads `data` and `data_end` of a context that the kernel called the program with.
     unsafe {
@@ -89,30 +76,30 @@ fn bounds(context: &XdpContext) -> (usize, usize) {
             options(readonly, nostack, preserves_flags),
         );
     }
-    (begin, end)
+    Linear { begin, end }
 }
 
 impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn has(&self, length: usize) -> bool {
-        self.begin + length <= self.end
+        self.linear.begin + length <= self.linear.end
             // SAFETY: the context is the one that the kernel called the program with.
             || length as u64 <= unsafe { bpf_xdp_get_buff_len(self.context.ctx) }
     }
 
     #[inline(always)]
     fn view<T: Wire>(&self, offset: usize) -> Option<&T> {
-        let address = self.address(offset, size_of::<T>())?;
+        let view = self.linear.at(offset)?;
         // SAFETY: the bytes are inside the frame, which the verifier checks once more, and any bytes at any alignment
         // are a `T`, since it is a `Wire` type.
-        Some(unsafe { &*(address as *const T) })
+        Some(unsafe { &*view })
     }
 
     #[inline(always)]
     fn view_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
-        let address = self.address(offset, size_of::<T>())?;
+        let view = self.linear.at(offset)?;
         // SAFETY: as in `view`; `self` is borrowed exclusively, and it is the only handle on this frame.
-        Some(unsafe { &mut *(address as *mut T) })
+        Some(unsafe { &mut *view })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     DropReason,
     abi::{Address, protocol},
     checksum::Sum,
+    ip_header::{ATOMIC, Outline},
     packet::{Ethernet, Family, Headers, Packet, Piece, Tags},
     translate::{Ends, Resize},
 };
@@ -15,21 +16,6 @@ use crate::{
 /// quotes.
 const DIFFERENCE: i32 = 2 * ONE_DIFFERENCE as i32;
 const ONE_DIFFERENCE: u16 = (Ipv6Hdr::LEN - Ipv4Hdr::LEN) as u16;
-
-/// "Don't fragment" in the IPv4 header.
-const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
-
-/// The IP header of a packet, as far as both versions have it.
-#[derive(Clone, Copy)]
-struct Outline {
-    /// Type of service or traffic class.
-    class: u8,
-    /// TTL or hop limit.
-    ttl: u8,
-    protocol: u8,
-    /// Bytes behind the header.
-    payload: u16,
-}
 
 /// Has an error, and the packet that it quotes, be of the IP version of `ends` and `quoted_ends`, which its own ends and those of
 /// the quoted packet then are; the ports of `ends` have no meaning. `error` are the headers of the error and `quoted` those of the packet.
@@ -115,22 +101,13 @@ fn read<P: Packet + ?Sized>(packet: &P, error: &Headers, quoted: &Headers) -> Op
 #[inline(always)]
 fn outline_v4(header: &Ipv4Hdr) -> (Outline, Sum) {
     let length = u16::from_be_bytes(header.tot_len);
-    let sum = Sum::ZERO
-        .add_word([header.vihl, header.tos])
-        .add_word(header.tot_len)
-        .add_word(header.id)
-        .add_word(header.frags)
-        .add_word([header.ttl, header.proto])
-        .add_word(header.check)
-        .add_v4(header.src_addr)
-        .add_v4(header.dst_addr);
     let outline = Outline {
         class: header.tos,
         ttl: header.ttl,
         protocol: header.proto,
         payload: length.wrapping_sub(Ipv4Hdr::LEN as u16),
     };
-    (outline, sum)
+    (outline, Sum::ZERO.add_ipv4_header(header))
 }
 
 /// The header in outline, and its sum.
@@ -175,11 +152,11 @@ fn write<P: Packet + ?Sized>(
     };
     let sum = match ends.family() {
         Family::V6 => {
-            let header = ipv6(read.inner, quoted_ends);
+            let header = read.inner.ipv6(quoted_ends.source, quoted_ends.destination);
             *packet.view_mut(inner)? = header;
             outer.payload = outer.payload.wrapping_add(ONE_DIFFERENCE);
             outer.protocol = protocol::ICMPV6;
-            *packet.view_mut(network)? = ipv6(outer, ends);
+            *packet.view_mut(network)? = outer.ipv6(ends.source, ends.destination);
             outline_v6(&header)
                 .1
                 .add_v6(ends.source)
@@ -188,10 +165,10 @@ fn write<P: Packet + ?Sized>(
                 .add_word([0, protocol::ICMPV6])
         }
         Family::V4 => {
-            *packet.view_mut(inner)? = ipv4(read.inner, quoted_ends);
+            *packet.view_mut(inner)? = read.inner.ipv4(ATOMIC, quoted_ends.source, quoted_ends.destination);
             outer.payload = outer.payload.wrapping_sub(ONE_DIFFERENCE);
             outer.protocol = protocol::ICMP;
-            *packet.view_mut(network)? = ipv4(outer, ends);
+            *packet.view_mut(network)? = outer.ipv4(ATOMIC, ends.source, ends.destination);
             // A header with its checksum sums up to zero.
             Sum::ZERO
         }
@@ -206,36 +183,6 @@ fn write<P: Packet + ?Sized>(
 const fn words(message: [u8; HEADER_LEN]) -> Sum {
     let [a, b, c, d, e, f, g, h] = message;
     Sum::ZERO.add_v4([a, b, c, d]).add_v4([e, f, g, h])
-}
-
-#[inline(always)]
-fn ipv6(outline: Outline, ends: &Ends) -> Ipv6Hdr {
-    Ipv6Hdr {
-        vcf: [0x60 | outline.class >> 4, outline.class << 4, 0, 0],
-        payload_len: outline.payload.to_be_bytes(),
-        next_hdr: outline.protocol,
-        hop_limit: outline.ttl,
-        src_addr: ends.source.octets(),
-        dst_addr: ends.destination.octets(),
-    }
-}
-
-#[inline(always)]
-fn ipv4(outline: Outline, ends: &Ends) -> Ipv4Hdr {
-    let mut header = Ipv4Hdr {
-        vihl: 0x45,
-        tos: outline.class,
-        tot_len: outline.payload.wrapping_add(Ipv4Hdr::LEN as u16).to_be_bytes(),
-        id: [0, 0],
-        frags: DONT_FRAGMENT,
-        ttl: outline.ttl,
-        proto: outline.protocol,
-        check: [0, 0],
-        src_addr: ends.source.v4_octets(),
-        dst_addr: ends.destination.v4_octets(),
-    };
-    header.check = outline_v4(&header).1.checksum();
-    header
 }
 
 /// The header of a message in the other IP version than `from`, its checksum not filled in; `None` if the other one has no such

@@ -6,15 +6,13 @@ use super::{CHECKSUM, HEADER_LEN, v4, v6};
 use crate::{
     abi::{Address, protocol},
     checksum::Sum,
+    ip_header::{ATOMIC, Outline},
     packet::{Family, Headers, Packet, Wire},
     rewrite::{self, TTL},
 };
 
 /// Type of service of ICMP errors: precedence "internetwork control" (RFC 1812, 4.3.2.5).
 const INTERNETWORK_CONTROL: u8 = 0xc0;
-
-/// "Don't fragment" in the IPv4 header.
-const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
 
 /// Bytes of link-layer header and VLAN tags that a frame has at most.
 const LONGEST_LINK: usize = 22;
@@ -107,12 +105,22 @@ pub fn write_error<P: Packet + ?Sized>(
     rewrite::return_frame(packet)?;
 
     let payload = (HEADER_LEN + quoted) as u16;
+    let (class, protocol) = match headers.family {
+        Family::V4 => (INTERNETWORK_CONTROL, protocol::ICMP),
+        Family::V6 => (0, protocol::ICMPV6),
+    };
+    let outline = Outline {
+        class,
+        ttl: TTL,
+        protocol,
+        payload,
+    };
     let content = quotation.add_bytes(&message);
     match headers.family {
         Family::V4 => {
             [message[CHECKSUM], message[CHECKSUM + 1]] = content.checksum();
             *packet.view_mut(network)? = Front {
-                ip: ipv4(source, headers.source, payload),
+                ip: outline.ipv4(ATOMIC, source, headers.source),
                 message,
             };
         }
@@ -121,10 +129,10 @@ pub fn write_error<P: Packet + ?Sized>(
                 .add_v6(source)
                 .add_v6(headers.source)
                 .add_word(payload.to_be_bytes())
-                .add_word([0, protocol::ICMPV6]);
+                .add_word([0, protocol]);
             [message[CHECKSUM], message[CHECKSUM + 1]] = sum.checksum();
             *packet.view_mut(network)? = Front {
-                ip: ipv6(source, headers.source, payload),
+                ip: outline.ipv6(source, headers.source),
                 message,
             };
         }
@@ -142,43 +150,6 @@ struct Front<T> {
 
 // SAFETY: both fields are such types, so that there is no padding and the alignment is theirs.
 unsafe impl<T: Wire> Wire for Front<T> {}
-
-#[inline(always)]
-fn ipv4(source: Address, destination: Address, payload: u16) -> Ipv4Hdr {
-    let mut header = Ipv4Hdr {
-        vihl: 0x45,
-        tos: INTERNETWORK_CONTROL,
-        tot_len: (Ipv4Hdr::LEN as u16 + payload).to_be_bytes(),
-        id: [0, 0],
-        frags: DONT_FRAGMENT,
-        ttl: TTL,
-        proto: protocol::ICMP,
-        check: [0, 0],
-        src_addr: source.v4_octets(),
-        dst_addr: destination.v4_octets(),
-    };
-    header.check = Sum::ZERO
-        .add_word([header.vihl, header.tos])
-        .add_word(header.tot_len)
-        .add_word(header.frags)
-        .add_word([header.ttl, header.proto])
-        .add_v4(header.src_addr)
-        .add_v4(header.dst_addr)
-        .checksum();
-    header
-}
-
-#[inline(always)]
-fn ipv6(source: Address, destination: Address, payload: u16) -> Ipv6Hdr {
-    Ipv6Hdr {
-        vcf: [0x60, 0, 0, 0],
-        payload_len: payload.to_be_bytes(),
-        next_hdr: protocol::ICMPV6,
-        hop_limit: TTL,
-        src_addr: source.octets(),
-        dst_addr: destination.octets(),
-    }
-}
 
 #[cfg(test)]
 mod tests;

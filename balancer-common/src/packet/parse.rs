@@ -38,6 +38,16 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// Those of an answer: sender and receiver change places.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+        }
+    }
+
     /// Those of a packet that shows none.
     pub const NONE: Self = Self {
         source: ANY_PORT,
@@ -147,10 +157,7 @@ impl Headers {
         Self {
             source: self.destination,
             destination: self.source,
-            ports: Ports {
-                source: self.ports.destination,
-                destination: self.ports.source,
-            },
+            ports: self.ports.reversed(),
             ..*self
         }
     }

@@ -283,14 +283,18 @@ impl Controller {
 
     fn reach(&mut self, desired: &Desired) -> anyhow::Result<bool> {
         let operations = reconcile::diff(self.dataplane.state(), desired, self.dataplane.limits())?;
-        self.apply_all(operations)
+        self.apply_all(operations, Dataplane::apply)
     }
 
-    fn apply_all(&mut self, operations: Vec<Operation>) -> anyhow::Result<bool> {
+    fn apply_all(
+        &mut self,
+        operations: Vec<Operation>,
+        apply: fn(&mut Dataplane, Vec<Operation>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<bool> {
         if operations.is_empty() {
             return Ok(false);
         }
-        let applied = self.dataplane.apply(operations);
+        let applied = apply(&mut self.dataplane, operations);
         for duration in self.dataplane.take_build_durations() {
             self.metrics.observe_table_build(duration);
         }
@@ -380,7 +384,8 @@ impl Controller {
         let desired = Desired {
             services: services.collect(),
         };
-        match reconcile::refresh(self.dataplane.state(), &desired).map(|operations| self.apply_all(operations)) {
+        let operations = reconcile::refresh(self.dataplane.state(), &desired);
+        match operations.map(|operations| self.apply_all(operations, Dataplane::apply_in_place)) {
             Some(Ok(changed)) => Ok(changed),
             // It looks at everything, and is tried again if it fails too.
             Some(Err(_)) | None => self.reconcile(),

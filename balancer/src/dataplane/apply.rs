@@ -6,23 +6,33 @@ use aya::{
 };
 use balancer_common::abi::{Backend, Failures, Load, PinPrefix, Selection, Service, Traffic};
 
-use super::{Dataplane, maps::Maps, name::Name, syscall};
+use super::{Dataplane, maps::Maps, name::Name, syscall, tables::Publishing};
 use crate::{
     perfect_hash::Write,
     reconcile::{Operation, PinKey, Table},
 };
 
 impl Dataplane {
-    /// Carries out `operations` in their order. After an error some of them have been carried out, and
-    /// [`state`](Self::state) is what the maps then hold.
+    /// Carries out `operations` in their order, and replaces each table whole. After an error some of them have been carried
+    /// out, and [`state`](Self::state) is what the maps then hold.
     pub fn apply(&mut self, operations: Vec<Operation>) -> anyhow::Result<()> {
+        self.carry_out_all(operations, Publishing::Whole)
+    }
+
+    /// Does as [`apply`](Self::apply), but changes the owners of slots in the tables that packets read: sooner, and not for all
+    /// clients at one moment.
+    pub fn apply_in_place(&mut self, operations: Vec<Operation>) -> anyhow::Result<()> {
+        self.carry_out_all(operations, Publishing::InPlace)
+    }
+
+    fn carry_out_all(&mut self, operations: Vec<Operation>, publishing: Publishing) -> anyhow::Result<()> {
         if operations.is_empty() {
             return Ok(());
         }
         self.generation += 1;
         self.maps.generation.set(0, self.generation, 0)?;
         for operation in operations {
-            if let Err(error) = self.carry_out(&operation) {
+            if let Err(error) = self.carry_out(&operation, publishing) {
                 self.read_back()?;
                 return Err(error.context(format!("cannot {operation}")));
             }
@@ -31,7 +41,7 @@ impl Dataplane {
         Ok(())
     }
 
-    fn carry_out(&mut self, operation: &Operation) -> anyhow::Result<()> {
+    fn carry_out(&mut self, operation: &Operation, publishing: Publishing) -> anyhow::Result<()> {
         let now = self.now()?;
         let maps = &mut self.maps;
         match operation {
@@ -94,7 +104,7 @@ impl Dataplane {
                 for (_, table) in tables {
                     weigh(&mut maps.loads, table)?;
                 }
-                maps.tables.publish(tables, now)?;
+                maps.tables.publish(tables, now, publishing)?;
             }
         }
         Ok(())

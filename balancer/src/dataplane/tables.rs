@@ -1,9 +1,9 @@
 //! Publishing Maglev tables.
 //!
-//! Each table is a map of its own with one value. One of another size is filled first; then the service's entry is pointed to
-//! it. Where only owners of slots change, they are written into the table that packets read, a slot at a time: each packet is for
-//! one slot, and meets its old owner or its new one. To replace the table would take until the kernel knows that no packet
-//! uses the old one any more, and what fails meanwhile would have to wait.
+//! Each table is a map of its own with one value. A new one is filled first; then the service's entry is pointed to it, so that
+//! packets meet the old table or the new one, whole. That takes until the kernel knows that no packet uses the old one any more.
+//! What follows from a backend's failure cannot wait so long: owners of slots are then written into the table that packets read,
+//! a slot at a time. Each packet is for one slot, and meets its old owner or its new one.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -70,6 +70,15 @@ impl Division {
 /// For each size class a map from service index to table.
 struct Classes([(TableClass, MapData); 3]);
 
+/// How a table comes to where packets read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Publishing {
+    /// A new one takes its place.
+    Whole,
+    /// It is changed where it is, if it stays as large.
+    InPlace,
+}
+
 /// A table that the kernel is to hold.
 struct Publication {
     index: u32,
@@ -102,7 +111,7 @@ impl Tables {
     /// Builds and publishes the tables of the services with these indices. Those that the kernel holds already are left
     /// alone. For all tables of a size class that are replaced there is one system call, in which the kernel waits once for the
     /// packets that still use an old one.
-    pub(super) fn publish(&mut self, tables: &[(u32, Table)], now: Tick) -> anyhow::Result<()> {
+    pub(super) fn publish(&mut self, tables: &[(u32, Table)], now: Tick, publishing: Publishing) -> anyhow::Result<()> {
         let mut current = Vec::new();
         let mut previous = Vec::new();
         for (index, table) in tables {
@@ -113,7 +122,7 @@ impl Tables {
             let owners = maglev::build(&table.candidates, table.size);
             self.build_durations.push(started.elapsed());
             let before = self.divisions.insert(*index, Division::of(&owners)).unwrap_or_default();
-            let in_place = before.total == table.size.slots();
+            let in_place = publishing == Publishing::InPlace && before.total == table.size.slots();
             let publish = |slots| Publication {
                 index: *index,
                 class,

@@ -9,7 +9,7 @@ use std::{
 use balancer::{
     config::{self, XdpMode},
     dataplane::{Dataplane, NeighborRequests, Question},
-    reconcile::{Desired, DesiredService, diff},
+    reconcile::{Desired, DesiredService, diff, refresh},
 };
 use balancer_common::abi::{Explanation, Mac, NextHop};
 
@@ -149,6 +149,29 @@ impl Host<'_> {
         self.dataplane()
             .apply(operations)
             .expect("the kernel takes the operations");
+    }
+
+    /// Has the data plane follow a change of health of these services, as it does when a probe has failed.
+    pub fn refresh(&mut self, services: impl IntoIterator<Item = DesiredService>) {
+        let desired = Desired {
+            services: services.into_iter().collect(),
+        };
+        let operations = refresh(self.opened().state(), &desired).expect("only standings and weights change");
+        self.dataplane()
+            .apply_in_place(operations)
+            .expect("the kernel takes the operations");
+    }
+
+    /// Which map packets of a service find their slots in.
+    ///
+    /// # Panics
+    ///
+    /// If the service has no small table.
+    pub fn table_of(&self, service: &str) -> u32 {
+        let services = &self.opened().state().services;
+        let known = services.iter().find(|(_, entry)| entry.name == service);
+        let (&index, _) = known.expect("the service is known");
+        super::table::id(&self.config.pin_path, index)
     }
 
     /// Hands the host a frame that came in by an interface.

@@ -13,6 +13,7 @@ mod inspect;
 mod ledger;
 mod mutate;
 mod report;
+mod table;
 mod translation;
 mod tunnel;
 

@@ -103,7 +103,7 @@ impl Held {
             (entry.name.clone(), table.into_iter().map(named).collect())
         });
         let endpoints = state.endpoints.iter().map(|(key, &target)| {
-            let target = if key.role() == Some(Role::Backend) {
+            let target = if matches!(key.role(), Some(Role::Backend | Role::Server)) {
                 named(target)
             } else {
                 service(target)

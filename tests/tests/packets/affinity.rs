@@ -7,13 +7,13 @@ use balancer::{
     reconcile::{DesiredBackend, DesiredService},
 };
 use balancer_common::{
-    abi::{AffinityKind, protocol::TCP},
+    abi::{AffinityKind, BackendFlags, protocol::TCP},
     hash,
 };
 use balancer_tests::packet::{Host, Packet, Transport, backend, service};
 
 use crate::{
-    cases::{FAMILIES, Family, clients},
+    cases::{FAMILIES, Family, V4, clients},
     setting::{backend_of, served_at},
 };
 
@@ -129,4 +129,27 @@ fn only_with_affinity_by_address_and_port_do_a_clients_ports_reach_several_backe
             });
         }
     }
+}
+
+#[test]
+fn a_table_is_swapped_whole_unless_a_backend_has_failed() {
+    Host::run(|host| {
+        let [one, two] = [1, 2].map(|number| numbered(V4, number));
+        let serving = |backends: &[&DesiredBackend]| [web(V4, backends.iter().map(|&backend| backend.clone()))];
+        host.serve(serving(&[&one]));
+        let first = host.table_of("web");
+        host.serve(serving(&[&one, &two]));
+        let second = host.table_of("web");
+        assert_ne!(second, first, "half of the new table could be seen");
+        assert!(destinations(host, V4).iter().any(|backend| backend.ip() == V4.host(2)));
+
+        let down = DesiredBackend {
+            weight: 0,
+            flags: BackendFlags::DOWN,
+            ..two.clone()
+        };
+        host.refresh(serving(&[&one, &down]));
+        assert_eq!(host.table_of("web"), second, "the kernel was waited for");
+        assert!(destinations(host, V4).iter().all(|backend| backend.ip() == V4.host(1)));
+    });
 }

@@ -43,10 +43,11 @@ fn service(forwarding: &str, vip: IpAddr, outer: IpAddr) -> Service {
     })
 }
 
-fn decapsulators<'a>(network: &'a Network, directory: &TempDir) -> Vec<Decap<'a>> {
+/// One for each backend, that takes packets from the addresses in `allowed`.
+fn decapsulators<'a>(network: &'a Network, allowed: &[&str], directory: &TempDir) -> Vec<Decap<'a>> {
     let hosts = network.backends.iter().enumerate();
     hosts
-        .map(|(number, host)| Decap::start(host, &BALANCER, &directory.path().join(number.to_string())))
+        .map(|(number, host)| Decap::start(host, allowed, &directory.path().join(number.to_string())))
         .collect()
 }
 
@@ -55,7 +56,7 @@ fn traffic_arrives(forwarding: &str, vip: IpAddr, outer: IpAddr) {
     let network = network();
     let directory = tempfile::tempdir().unwrap();
     let _servers = Farm::http(&network, 80);
-    let decapsulators = decapsulators(&network, &directory);
+    let decapsulators = decapsulators(&network, &BALANCER, &directory);
     let services = service(forwarding, vip, outer).to_string();
     let balancer = Balancer::start(&network.balancer, &network.interfaces, &services);
     clients_are_answered(&network, &balancer, vip);
@@ -137,10 +138,7 @@ fn packets_from_elsewhere_are_not_taken_out() {
     let _servers = Farm::http(&network, 80);
     let services = service("gue", V4, V4).to_string();
     let balancer = Balancer::start(&network.balancer, &network.interfaces, &services);
-    let hosts = network.backends.iter();
-    let decapsulators: Vec<_> = hosts
-        .map(|host| Decap::start(host, &["10.2.0.2"], &directory.path().join("log")))
-        .collect();
+    let decapsulators = decapsulators(&network, &["10.2.0.2"], &directory);
     // Somebody else's word for a packet that was never answered.
     get(&network.client, SocketAddr::new(V4, 80), "/").unwrap_err();
     // The last packet may still be on its way.
@@ -166,10 +164,7 @@ fn a_configured_source_is_where_tunnels_begin() {
     let section = "[dataplane]\ntunnel_source = { v4 = \"10.2.0.99\" }";
     std::fs::write(balancer.config(), file.replace("[dataplane]", section)).unwrap();
     balancer.run();
-    let hosts = network.backends.iter();
-    let _decapsulators: Vec<_> = hosts
-        .map(|host| Decap::start(host, &["10.2.0.99"], &directory.path().join("log")))
-        .collect();
+    let _decapsulators = decapsulators(&network, &["10.2.0.99"], &directory);
     clients_are_answered(&network, &balancer, V4);
 }
 

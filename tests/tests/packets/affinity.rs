@@ -146,7 +146,7 @@ fn a_table_is_swapped_whole_unless_a_backend_has_failed() {
         let down = DesiredBackend {
             weight: 0,
             flags: BackendFlags::DOWN,
-            ..two.clone()
+            ..two
         };
         host.refresh(serving(&[&one, &down]));
         assert_eq!(host.table_of("web"), second, "the kernel was waited for");

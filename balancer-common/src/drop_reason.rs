@@ -42,4 +42,6 @@ counted! {
     /// A packet that cannot go from one IP version to the other: it has IPv4 options or IPv6 extension headers, it is an ICMP
     /// error that the other one does not have, or a UDP datagram without a checksum, which IPv6 asks for.
     Untranslatable = 16, "untranslatable";
+    /// A packet whose source the service's allow and deny lists do not admit.
+    SourceDenied = 17, "source_denied";
 }

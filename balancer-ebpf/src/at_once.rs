@@ -12,7 +12,7 @@ use balancer_common::{
     packet::Headers,
 };
 
-use crate::{Verdict, forward, inbound, maps, mss, packet::XdpPacket, select};
+use crate::{Verdict, admit, forward, inbound, maps, mss, packet::XdpPacket, select};
 
 /// Sends a packet for the service with index `index` to its backend, unless it is to go the long way (`None`).
 #[inline(always)]
@@ -27,6 +27,11 @@ pub(crate) fn forward(
     }
     if service.affinity() != AffinityKind::ClientIpPort || service.has_pins() {
         return None;
+    }
+    if service.is_guarded()
+        && let Err(reason) = admit::by_source(index, service, headers.source)
+    {
+        return Some(Err(reason));
     }
     let key = select::flow_key(index, headers);
     let is_tracked = service.tracking() == Tracking::Full;

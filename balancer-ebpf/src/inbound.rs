@@ -8,7 +8,7 @@ use balancer_common::{
 };
 
 use crate::{
-    Verdict, forward, maps, mss,
+    Verdict, admit, forward, maps, mss,
     packet::XdpPacket,
     quic,
     select::{self, Purpose, Selection},
@@ -21,6 +21,7 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
     let record = maps::service(service).ok_or(DropReason::Internal)?;
     let key = select::flow_key(service, headers);
     trace::note_service(service);
+    admit::by_source(service, record, headers.source)?;
     let mut selection = Selection::NONE;
     select(packet, headers, service, Purpose::Forward, &mut selection)?;
     trace::note_backend(selection.index, selection.reason);

@@ -18,6 +18,7 @@
     reason = "the entry points' signature is that of the macro"
 )]
 
+mod admit;
 mod at_once;
 mod failures;
 mod forward;
@@ -307,6 +308,10 @@ fn explanation(context: &XdpContext) -> Explanation {
     let key = select::flow_key(index, &headers);
     explanation.service = index;
     explanation.slot = select::slot_of(service, &key);
+    if admit::by_source(index, service, headers.source).is_err() {
+        explanation.reason = Reason::Denied as u32;
+        return explanation;
+    }
     explanation.reason = Reason::NoBackend as u32;
     let mut selection = Selection::NONE;
     let packet = XdpPacket::new(context);

@@ -1,5 +1,6 @@
 //! Every map of the data plane, private to this module, behind functions that say what is asked of it.
 
+mod access;
 mod answers;
 mod mappings;
 mod trace;
@@ -17,8 +18,8 @@ use aya_ebpf::{
 use balancer_common::{
     DropReason, Event,
     abi::{
-        Address, Backend, Client, ClientKey, Endpoint, EndpointKey, Failures, FirstFragment, Flow, FlowKey,
-        FragmentKey, LARGE_TABLE, Load, MEDIUM_TABLE, MappingKey, NeighborRequest, Owner, Pin, PinPrefix, Probed,
+        Address, Backend, Client, ClientKey, ClientPrefix, Endpoint, EndpointKey, Failures, FirstFragment, Flow,
+        FlowKey, FragmentKey, LARGE_TABLE, Load, MEDIUM_TABLE, MappingKey, NeighborRequest, Owner, Pin, Probed,
         ROUTE_CACHE, ReverseFlow, ReverseKey, Route, SMALL_TABLE, Service, Slot, TableClass, Tick, Traffic,
         WakeRequest,
     },
@@ -28,6 +29,7 @@ use balancer_common::{
 
 use crate::failures::Failure;
 
+pub(crate) use access::may_use;
 pub(crate) use answers::{limit, may_answer, note_limit, sum};
 pub(crate) use mappings::{Passage, add_mapping, mapping, passage, remember_source, source, source_pool, take_over};
 pub(crate) use trace::{capture, is_traced, tell_capture, tell_decision, trace_budget, trace_filter};
@@ -72,7 +74,7 @@ static REVERSE_FLOWS: LruHashMap<ReverseKey, ReverseFlow, 1_048_576> = LruHashMa
 #[btf_map]
 static CLIENTS: LruHashMap<ClientKey, Client, 262_144> = LruHashMap::new();
 #[btf_map]
-static PINS: LpmTrie<PinPrefix, Pin, 65_536> = LpmTrie::new();
+static PINS: LpmTrie<ClientPrefix, Pin, 65_536> = LpmTrie::new();
 #[btf_map]
 static WOKEN: Array<Tick, 16_384> = Array::new();
 #[btf_map]
@@ -324,7 +326,10 @@ pub(crate) fn remember_client(key: &ClientKey, client: &Client) {
 /// What a client of a service is pinned to: the pin with the longest prefix.
 #[inline(always)]
 pub(crate) fn pin(service: u32, client: Address) -> Option<&'static Pin> {
-    PINS.get(&lpm_trie::Key::new(PinPrefix::BITS, PinPrefix::new(service, client)))
+    PINS.get(&lpm_trie::Key::new(
+        ClientPrefix::BITS,
+        ClientPrefix::new(service, client),
+    ))
 }
 
 /// Tells the daemon that a packet has come for a suspended backend, once for every unit of the clock.

@@ -20,6 +20,8 @@ pub enum Reason {
     Pin = 5,
     /// The packet's QUIC connection ID names the backend.
     Connection = 6,
+    /// The service's source lists do not admit the client.
+    Denied = 7,
 }
 
 impl Reason {
@@ -33,6 +35,7 @@ impl Reason {
             4 => Some(Self::Affinity),
             5 => Some(Self::Pin),
             6 => Some(Self::Connection),
+            7 => Some(Self::Denied),
             _ => None,
         }
     }
@@ -110,10 +113,11 @@ mod tests {
             Reason::Affinity,
             Reason::Pin,
             Reason::Connection,
+            Reason::Denied,
         ] {
             assert_eq!(Reason::from_u32(reason as u32), Some(reason));
         }
-        assert_eq!(Reason::from_u32(7), None);
+        assert_eq!(Reason::from_u32(8), None);
         assert_eq!(Reason::from_u32(u32::MAX), None);
     }
 

@@ -7,6 +7,7 @@
 //! Whoever changes the layout or the meaning of a record raises [`VERSION`]: the maps are pinned under a path that
 //! carries it, so a new program never reads an old map by mistake.
 
+mod access;
 mod address;
 mod backend;
 mod counters;
@@ -18,6 +19,7 @@ mod fragment;
 mod load;
 mod mapping;
 mod pin;
+mod prefix;
 mod probe;
 mod route;
 mod service;
@@ -27,6 +29,7 @@ mod tick;
 mod trace;
 mod wake;
 
+pub use access::{Access, Generation};
 pub use address::Address;
 pub use backend::{Backend, BackendFlags, NextHop};
 pub use counters::Traffic;
@@ -37,7 +40,8 @@ pub use flow::{Client, ClientKey, Flow, FlowKey, Owner, ReverseFlow, ReverseKey}
 pub use fragment::{FirstFragment, FragmentKey};
 pub use load::Load;
 pub use mapping::{MAX_SOURCES, Mapping, MappingKey, Side, Source, SourceAddresses, SourcePool, begins_connection};
-pub use pin::{Pin, PinPrefix};
+pub use pin::Pin;
+pub use prefix::ClientPrefix;
 pub use probe::{Probed, probe_mark, probed_backend};
 pub use route::{NeighborRequest, ROUTE_CACHE, Route};
 pub use service::{AffinityKind, Forwarding, Selection, Service, ServiceParts, Tracking, WhenDown};
@@ -48,7 +52,7 @@ pub use trace::{CAPTURED, Capture, Decision, TraceFilter};
 pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];

@@ -1,6 +1,6 @@
 //! What the XDP program needs to know of a service.
 
-use super::{Address, TableClass, record};
+use super::{Address, Generation, TableClass, record};
 use crate::quic::{ConnectionIds, Layout};
 
 /// Which part of a packet decides where a new flow goes.
@@ -100,7 +100,8 @@ pub struct Service {
     cid_layout: u8,
     server_id_length: u8,
     watches_failures: u8,
-    _reserved: [u8; 12],
+    guard: u8,
+    _reserved: [u8; 11],
 }
 record!(
     Service {
@@ -119,6 +120,7 @@ record!(
         cid_layout,
         server_id_length,
         watches_failures,
+        guard,
         _reserved
     },
     64
@@ -155,7 +157,14 @@ pub struct ServiceParts {
     pub connection_ids: ConnectionIds,
     /// Whether connections that its backends refuse or leave unanswered are counted.
     pub watches_failures: bool,
+    /// The generation of its source lists that counts, if it has any.
+    pub source_lists: Option<Generation>,
 }
+
+/// The service has source lists: a bit of what guards it.
+const HAS_SOURCE_LISTS: u8 = 1;
+/// The [`Generation`] of the source lists that counts: a bit of what guards a service.
+const GENERATION: u8 = 2;
 
 impl From<ServiceParts> for Service {
     fn from(parts: ServiceParts) -> Self {
@@ -175,7 +184,12 @@ impl From<ServiceParts> for Service {
             cid_layout: parts.connection_ids.layout as u8,
             server_id_length: parts.connection_ids.server_id_length,
             watches_failures: u8::from(parts.watches_failures),
-            _reserved: [0; 12],
+            guard: match parts.source_lists {
+                None => 0,
+                Some(Generation::Odd) => HAS_SOURCE_LISTS,
+                Some(Generation::Even) => HAS_SOURCE_LISTS | GENERATION,
+            },
+            _reserved: [0; 11],
         }
     }
 }
@@ -198,7 +212,8 @@ impl Service {
         cid_layout: 0,
         server_id_length: 0,
         watches_failures: 0,
-        _reserved: [0; 12],
+        guard: 0,
+        _reserved: [0; 11],
     };
 
     /// Which of the table maps holds the service's table.
@@ -261,6 +276,22 @@ impl Service {
         self.watches_failures != 0
     }
 
+    /// Whether there are packets that it does not admit.
+    #[inline(always)]
+    pub const fn is_guarded(&self) -> bool {
+        self.guard != 0
+    }
+
+    /// The generation of its source lists that counts, if it has any.
+    #[inline(always)]
+    pub const fn source_lists(&self) -> Option<Generation> {
+        match self.guard & (HAS_SOURCE_LISTS | GENERATION) {
+            0 => None,
+            HAS_SOURCE_LISTS => Some(Generation::Odd),
+            _ => Some(Generation::Even),
+        }
+    }
+
     /// How a backend is chosen for what is not remembered.
     #[inline(always)]
     pub const fn selection(&self) -> Selection {
@@ -302,6 +333,7 @@ mod tests {
         mss: 1_400,
         connection_ids: ConnectionIds::DEFAULT,
         watches_failures: false,
+        source_lists: None,
     };
 
     fn parts_of(service: &Service) -> ServiceParts {
@@ -320,6 +352,7 @@ mod tests {
             mss: service.mss,
             connection_ids: service.connection_ids(),
             watches_failures: service.watches_failures(),
+            source_lists: service.source_lists(),
         }
     }
 
@@ -347,6 +380,10 @@ mod tests {
                 ..PARTS
             },
         ];
+        samples.extend([Generation::Odd, Generation::Even].map(|generation| ServiceParts {
+            source_lists: Some(generation),
+            ..PARTS
+        }));
         samples.extend(TableClass::ALL.map(|table_class| ServiceParts { table_class, ..PARTS }));
         samples.extend(Forwarding::ALL.map(|forwarding| ServiceParts { forwarding, ..PARTS }));
         samples.extend(
@@ -364,7 +401,9 @@ mod tests {
             [WhenDown::Reassign, WhenDown::Reject, WhenDown::Drop].map(|when_down| ServiceParts { when_down, ..PARTS }),
         );
         for parts in samples {
-            assert_eq!(parts_of(&Service::from(parts)), parts);
+            let service = Service::from(parts);
+            assert_eq!(parts_of(&service), parts);
+            assert_eq!(service.is_guarded(), parts.source_lists.is_some());
         }
     }
 }

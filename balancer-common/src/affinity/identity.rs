@@ -96,6 +96,7 @@ mod tests {
             mss: u16::MAX,
             connection_ids: ConnectionIds::DEFAULT,
             watches_failures: false,
+            source_lists: None,
         }
         .into()
     }

@@ -14,7 +14,7 @@ use balancer_common::{
 };
 
 use crate::{
-    Verdict, failures,
+    Verdict, admit, failures,
     forward::{self, full_nat::replace_ends},
     maps::{self, Passage},
     outcome,
@@ -39,6 +39,9 @@ pub(super) fn relay(packet: &mut XdpPacket<'_>, error: &Headers) -> Result<Verdi
         passage.flow = select::flow_key(service, &passage.answer);
         passage.selection = Selection::NONE;
         trace::note_service(service);
+        // Who reports it may be any host on the way.
+        let record = maps::service(service).ok_or(DropReason::Internal)?;
+        admit::by_source(service, record, passage.answer.source)?;
         select::select(service, &passage.answer, Purpose::Ask, &mut passage.selection)?;
         trace::note_backend(passage.selection.index, passage.selection.reason);
         (icmp_way_to_backend(error), Event::ErrorToBackend)

@@ -1,6 +1,6 @@
 //! What a service makes of single clients: limits, pins and source lists.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 
@@ -71,8 +71,11 @@ fn target(table: Table<'_>, backends: Option<&[Backend]>) -> Read<PinTarget> {
     }
 }
 
-/// Reads `[service.sources]` of a service with the given VIP.
-pub(super) fn sources(table: Table<'_>, vip: Option<IpAddr>) -> Read<Sources> {
+/// Prefixes in the source lists of all services that there is room for.
+pub(super) const MAX_SOURCES: usize = 500_000;
+
+/// Reads `[service.sources]` of a service with the given VIP. `room` is how many more prefixes there may be.
+pub(super) fn sources(table: Table<'_>, vip: Option<IpAddr>, room: &mut usize) -> Read<Arc<Sources>> {
     // One prefix in both lists would be allowed and denied with equal right.
     let mut distinct = Distinct::default();
     let mut list = |key| {
@@ -82,10 +85,24 @@ pub(super) fn sources(table: Table<'_>, vip: Option<IpAddr>) -> Read<Sources> {
     };
     let allow = list("allow");
     let deny = list("deny");
-    Ok(Sources {
+    let sources = Sources {
         allow: allow?,
         deny: deny?,
-    })
+    };
+    if sources.is_empty() {
+        table.warn_at(
+            "allow",
+            "[service.sources] names nobody, so it admits everybody; name prefixes under allow or deny, or leave it out",
+        );
+    }
+    let left = room.checked_sub(sources.len());
+    *room = left.ok_or_else(|| {
+        table.refuse(format!(
+            "with this there are more than {MAX_SOURCES} prefixes in source lists; name larger prefixes, or share lists among fewer \
+             services"
+        ))
+    })?;
+    Ok(Arc::new(sources))
 }
 
 fn prefix(value: &Value<'_>, vip: Option<IpAddr>, distinct: &mut Distinct<IpNet>) -> Read<IpNet> {

@@ -168,7 +168,8 @@ fn write_service(out: &mut Writer, service: &Service) {
             PinTarget::Backend(name) => out.key("backend", name),
         }
     }
-    if let Some(Sources { allow, deny }) = sources {
+    if let Some(sources) = sources {
+        let Sources { allow, deny } = &**sources;
         out.table(&schema::SOURCES);
         out.key("allow", allow);
         out.key("deny", deny);

@@ -10,6 +10,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -273,8 +274,8 @@ pub struct Service {
     pub backends: Vec<Backend>,
     /// Clients that share a key or are given a backend.
     pub pins: Vec<Pin>,
-    /// Who may use the service.
-    pub sources: Option<Sources>,
+    /// Who may use the service. Shared, since there may be many prefixes and a configuration is copied for each change.
+    pub sources: Option<Arc<Sources>>,
 }
 
 /// A backend of a service.
@@ -383,11 +384,28 @@ pub enum PinTarget {
     Backend(String),
 }
 
-/// Who may use a service; the longest prefix wins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who may use a service; the longest prefix wins. No prefix is in both lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// Clients that may.
     pub allow: Vec<ipnet::IpNet>,
     /// Clients that may not.
     pub deny: Vec<ipnet::IpNet>,
+}
+
+impl Sources {
+    /// Whether clients may that no prefix covers: as long as nobody is named who may.
+    pub const fn admits_others(&self) -> bool {
+        self.allow.is_empty()
+    }
+
+    /// Prefixes in both lists.
+    pub const fn len(&self) -> usize {
+        self.allow.len() + self.deny.len()
+    }
+
+    /// Whether both lists are empty, which admits everybody.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }

@@ -26,12 +26,24 @@ const LARGEST_MSS: u16 = 65_495;
 
 const WHOLE_ADDRESS: AffinityPrefix = AffinityPrefix { v4: 32, v6: 128 };
 
-/// What no two services of a file may share.
-#[derive(Default)]
+/// What no two services of a file may share, and what they share.
 pub(super) struct Taken {
     names: Distinct<String>,
     endpoints: Distinct<(IpAddr, Protocol, Option<u16>)>,
     pub(super) uses: Uses,
+    /// How many more prefixes source lists may have.
+    room_for_sources: usize,
+}
+
+impl Default for Taken {
+    fn default() -> Self {
+        Self {
+            names: Distinct::default(),
+            endpoints: Distinct::default(),
+            uses: Uses::default(),
+            room_for_sources: clients::MAX_SOURCES,
+        }
+    }
 }
 
 /// Reads one `[[service]]`. `default_sources` are the addresses that full NAT sends from where the service names none, as far as
@@ -95,7 +107,11 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
         clients::pins(value, address.ok(), backends.as_deref().ok())
     });
     let sources = table.optional("sources", |value| {
-        clients::sources(value.table(&schema::SOURCES)?, address.ok())
+        clients::sources(
+            value.table(&schema::SOURCES)?,
+            address.ok(),
+            &mut taken.room_for_sources,
+        )
     });
     let maglev_size = table.or("maglev_size", TableSize::DEFAULT, |value| maglev_size(value));
     if let Ok(backends) = &backends {

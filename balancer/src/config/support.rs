@@ -7,7 +7,7 @@ pub(super) struct Unsupported {
 }
 
 /// What this version refuses.
-pub(super) const UNSUPPORTED: &[Unsupported] = &[key("service", "limits"), key("service", "sources")];
+pub(super) const UNSUPPORTED: &[Unsupported] = &[key("service", "limits")];
 
 const fn key(table: &'static str, key: &'static str) -> Unsupported {
     Unsupported { table, key }

@@ -351,4 +351,6 @@ pub enum LookupReason {
     ConnectionId,
     /// No backend may take it.
     NoBackend,
+    /// The service's source lists do not admit the client.
+    Denied,
 }

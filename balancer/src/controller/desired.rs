@@ -62,6 +62,7 @@ pub(super) fn desired_service(
             config::Selection::LeastFlows => Selection::LeastFlows,
         },
         pins: service.pins.iter().map(desired_pin).collect(),
+        source_lists: service.sources.clone().filter(|sources| !sources.is_empty()),
         forwarding: forwarding_kind(service.forwarding),
         sources: sources(&config.dataplane, service),
         mss: service.mss.unwrap_or(u16::MAX),

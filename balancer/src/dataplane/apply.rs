@@ -4,12 +4,12 @@ use aya::{
     maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie},
     util::nr_cpus,
 };
-use balancer_common::abi::{Backend, Failures, Load, PinPrefix, Selection, Service, Traffic};
+use balancer_common::abi::{Backend, ClientPrefix, Failures, Load, Selection, Service, Traffic};
 
 use super::{Dataplane, maps::Maps, name::Name, syscall, tables::Publishing};
 use crate::{
     perfect_hash::Write,
-    reconcile::{Operation, PinKey, Table},
+    reconcile::{Operation, PrefixKey, Table},
 };
 
 impl Dataplane {
@@ -95,6 +95,15 @@ impl Dataplane {
                 Err(MapError::KeyNotFound) | Ok(()) => {}
                 Err(error) => return Err(error.into()),
             },
+            Operation::WriteAccess { entries } => {
+                let (keys, values): (Vec<_>, Vec<_>) =
+                    entries.iter().map(|(key, access)| (trie_key(*key), *access)).unzip();
+                syscall::update_all(maps.access.fd(), &keys, &values)?;
+            }
+            Operation::RemoveAccess { keys } => {
+                let keys: Vec<_> = keys.iter().copied().map(trie_key).collect();
+                syscall::delete_all(maps.access.fd(), &keys)?;
+            }
             Operation::Settle => {
                 syscall::wait_for_packets()?;
                 let writes = self.endpoints.settle();
@@ -125,7 +134,7 @@ fn weigh(loads: &mut Array<MapData, Load>, table: &Table) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn trie_key(key: PinKey) -> lpm_trie::Key<PinPrefix> {
+fn trie_key(key: PrefixKey) -> lpm_trie::Key<ClientPrefix> {
     lpm_trie::Key::new(key.bits, key.prefix)
 }
 

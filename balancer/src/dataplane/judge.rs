@@ -6,12 +6,12 @@ use std::{
 };
 
 use balancer_common::{
-    abi::{Address, Client, ClientKey, Flow, FlowKey, Owner, Pin, PinPrefix, Selection, Service, Tick, Tracking},
+    abi::{Address, Client, ClientKey, ClientPrefix, Flow, FlowKey, Owner, Pin, Selection, Service, Tick, Tracking},
     affinity::{self, Identity, Lifetimes},
 };
 
 use super::{Dataplane, TimerTick, memory::Tally};
-use crate::{maglev::Slots, reconcile::PinKey};
+use crate::{maglev::Slots, reconcile::PrefixKey};
 
 /// What the remembered flows and clients are judged by.
 ///
@@ -25,7 +25,7 @@ pub(super) struct Judge {
     /// Of services that remember only what a change moves: their tables, by service index.
     slots: HashMap<u32, Arc<Slots>>,
     /// What clients of these services are pinned to.
-    pins: HashMap<PinKey, Pin>,
+    pins: HashMap<PrefixKey, Pin>,
     /// The lengths that prefixes of pins have.
     pin_lengths: BTreeSet<u32>,
     /// The backends whose flows the program counts.
@@ -117,9 +117,9 @@ impl Judge {
     /// The pin with the longest prefix, as the program finds it.
     fn pin(&self, key: &FlowKey) -> Option<&Pin> {
         self.pin_lengths.iter().rev().find_map(|&bits| {
-            let client = key.client.masked(Address::mask(bits - PinPrefix::SERVICE_BITS));
-            let prefix = PinPrefix::new(key.service, client);
-            self.pins.get(&PinKey { bits, prefix })
+            let client = key.client.masked(Address::mask(bits - ClientPrefix::SERVICE_BITS));
+            let prefix = ClientPrefix::new(key.service, client);
+            self.pins.get(&PrefixKey { prefix, bits })
         })
     }
 

@@ -11,7 +11,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray},
 };
 use balancer_common::{
-    abi::{Backend, Endpoint, Failures, Load, Pin, PinPrefix, Service, SourcePool, Traffic},
+    abi::{Backend, ClientPrefix, Endpoint, Failures, Load, Pin, Service, SourcePool, Traffic},
     perfect_hash::Geometry,
 };
 
@@ -74,7 +74,7 @@ impl Capacity {
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 42] = [
+pub(super) const PINNED: [&str; 43] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -93,6 +93,7 @@ pub(super) const PINNED: [&str; 42] = [
     "REVERSE_FLOWS",
     "CLIENTS",
     "PINS",
+    "ACCESS",
     "WOKEN",
     "WAKE_REQUESTS",
     "SOURCES",
@@ -134,7 +135,9 @@ pub(super) struct Maps {
     pub(super) failures: Array<MapData, Failures>,
     /// Shared with those who read on other threads.
     pub(super) memory: Arc<Stores>,
-    pub(super) pins: LpmTrie<MapData, PinPrefix, Pin>,
+    pub(super) pins: LpmTrie<MapData, ClientPrefix, Pin>,
+    /// Not typed: it is read and written many elements at a time.
+    pub(super) access: MapData,
     pub(super) source_pools: HashMap<MapData, u32, SourcePool>,
     pub(super) drops: PerCpuArray<MapData, u64>,
     pub(super) events: PerCpuArray<MapData, u64>,
@@ -164,6 +167,7 @@ impl Maps {
                 removed: Mutex::new(open_or_make(&pins.map("FLOWS_REMOVED"), 1)?),
             }),
             pins: take(ebpf, "PINS")?,
+            access: open(&pins.map("ACCESS"))?,
             source_pools: take(ebpf, "SOURCE_POOLS")?,
             drops: take(ebpf, "DROPS")?,
             events: take(ebpf, "EVENTS")?,

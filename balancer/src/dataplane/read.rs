@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aya::maps::MapError;
-use balancer_common::abi::{Backend, Service};
+use aya::maps::{MapError, lpm_trie};
+use balancer_common::abi::{Access, Backend, ClientPrefix, Service};
 
-use super::{Capacity, apply::write_endpoints, maps::Maps};
+use super::{Capacity, apply::write_endpoints, maps::Maps, syscall};
 use crate::{
     perfect_hash,
-    reconcile::{BackendEntry, PinKey, ServiceEntry, State},
+    reconcile::{BackendEntry, PrefixKey, ServiceEntry, State},
 };
 
 /// The endpoint table, after clearing what a crash may have left half written.
@@ -46,13 +46,14 @@ pub(super) fn state(maps: &Maps, endpoints: &perfect_hash::Table) -> anyhow::Res
     }
     let pins = maps.pins.iter().map(|entry| {
         let (key, pin) = entry?;
-        let key = PinKey {
-            bits: key.prefix_len(),
-            prefix: key.data(),
-        };
-        Ok((key, pin))
+        Ok((prefix_key(key), pin))
     });
+    let mut access = BTreeMap::new();
+    syscall::for_each(maps.access.fd(), |key: &lpm_trie::Key<ClientPrefix>, value: &Access| {
+        access.insert(prefix_key(*key), *value);
+    })?;
     Ok(State {
+        access,
         pins: pins.collect::<Result<_, MapError>>()?,
         services,
         backends,
@@ -61,4 +62,11 @@ pub(super) fn state(maps: &Maps, endpoints: &perfect_hash::Table) -> anyhow::Res
         tables: HashMap::new(),
         sources: maps.source_pools.iter().collect::<Result<_, _>>()?,
     })
+}
+
+fn prefix_key(key: lpm_trie::Key<ClientPrefix>) -> PrefixKey {
+    PrefixKey {
+        prefix: key.data(),
+        bits: key.prefix_len(),
+    }
 }

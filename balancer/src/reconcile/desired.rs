@@ -1,11 +1,13 @@
 //! What the data plane should hold.
 
+use std::sync::Arc;
+
 use balancer_common::{
     abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, Selection, SourcePool, Tracking, WhenDown},
     quic::ConnectionIds,
 };
 
-use crate::maglev::TableSize;
+use crate::{config::Sources, maglev::TableSize};
 
 /// Everything that the data plane should hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct DesiredService {
     pub mss: u16,
     /// Clients that belong together; no two have the same prefix.
     pub pins: Vec<DesiredPin>,
+    /// Who may use it; everybody, if nothing is said.
+    pub source_lists: Option<Arc<Sources>>,
     /// How packets get to the backends.
     pub forwarding: Forwarding,
     /// What new flows may have as their source; only under full NAT.

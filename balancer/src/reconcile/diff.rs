@@ -1,14 +1,15 @@
 //! The difference between two states, as operations in a safe order.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use balancer_common::abi::{
-    ANY_PORT, Backend, BackendFlags, EndpointKey, Forwarding, Pin, PinPrefix, Role, Service, ServiceParts, TableClass,
-    Tracking,
+    ANY_PORT, Backend, BackendFlags, ClientPrefix, EndpointKey, Forwarding, Generation, Pin, Role, Service,
+    ServiceParts, TableClass, Tracking,
 };
 
 use super::{
-    Desired, DesiredBackend, DesiredService, Index, Operation, PinKey, PinTarget, State, Table,
+    Desired, DesiredBackend, DesiredService, Index, Operation, PinTarget, PrefixKey, State, Table,
+    access::{self, Turn},
     endpoints::{Endpoints, reply_port},
 };
 use crate::maglev::Candidate;
@@ -50,6 +51,7 @@ pub fn diff(state: &State, desired: &Desired, limits: Limits) -> Result<Vec<Oper
     plan.publish_tables(&mut operations);
     plan.write_pins(&mut operations);
     plan.write_sources(&mut operations);
+    plan.write_access(&mut operations);
     plan.write_services(&mut operations);
     plan.bind(Side::Services, &mut operations);
     plan.unbind(&mut operations);
@@ -70,7 +72,9 @@ struct Plan<'a> {
     state: &'a State,
     services: Vec<PlannedService<'a>>,
     endpoints: HashMap<EndpointKey, u32>,
-    pins: HashMap<PinKey, Pin>,
+    pins: HashMap<PrefixKey, Pin>,
+    /// What becomes of source lists, by service index.
+    access: BTreeMap<u32, Turn>,
 }
 
 pub(super) struct PlannedService<'a> {
@@ -117,6 +121,10 @@ impl<'a> Plan<'a> {
         Ok(Self {
             state,
             pins: services.iter().flat_map(pins).collect(),
+            access: services
+                .iter()
+                .map(|service| (service.index, turn(state, service)))
+                .collect(),
             services,
             endpoints: endpoints.targets(&state.endpoints),
         })
@@ -191,6 +199,27 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Before the service's record, which sends packets to look there.
+    fn write_access(&self, operations: &mut Vec<Operation>) {
+        let entries = self.access.values().flat_map(|turn| &turn.before);
+        let entries: Vec<_> = entries.copied().collect();
+        if !entries.is_empty() {
+            operations.push(Operation::WriteAccess { entries });
+        }
+    }
+
+    /// What is left to be done to source lists once no packet goes by the old record of their service.
+    fn tidy_access(&self) -> impl Iterator<Item = Operation> {
+        let entries: Vec<_> = self.access.values().flat_map(|turn| &turn.after).copied().collect();
+        let mut keys: Vec<_> = self.access.values().flat_map(|turn| &turn.gone).copied().collect();
+        keys.extend(access::of_others(&self.state.access, |index| {
+            self.access.contains_key(&index)
+        }));
+        let write = (!entries.is_empty()).then_some(Operation::WriteAccess { entries });
+        let remove = (!keys.is_empty()).then_some(Operation::RemoveAccess { keys });
+        write.into_iter().chain(remove)
+    }
+
     fn write_services(&self, operations: &mut Vec<Operation>) {
         for service in &self.services {
             let index = service.index;
@@ -201,7 +230,8 @@ impl<'a> Plan<'a> {
                     name: service.desired.name.clone(),
                 });
             }
-            let record = service_record(service.desired);
+            let generation = self.access.get(&index).and_then(|turn| turn.generation);
+            let record = service_record(service.desired, generation);
             if existing.and_then(|existing| existing.record) != Some(record) {
                 operations.push(Operation::WriteService { index, record });
             }
@@ -247,6 +277,7 @@ impl<'a> Plan<'a> {
         let translated: BTreeSet<_> = translated.map(|service| service.index).collect();
         let sources = self.state.sources.keys().filter_map(|index| gone(&translated, index));
         let mut released: Vec<_> = sources.map(|index| Operation::RemoveSources { index }).collect();
+        released.extend(self.tidy_access());
         released.extend(services.map(|index| Operation::ReleaseService { index }));
         released.extend(backends.map(|index| Operation::ReleaseBackend { index }));
         if !released.is_empty() {
@@ -376,15 +407,15 @@ pub(super) fn table(service: &PlannedService<'_>) -> Table {
 }
 
 /// The pins of a service. One to a backend that is not there is left out: its clients go where the table says.
-fn pins(service: &PlannedService<'_>) -> Vec<(PinKey, Pin)> {
+fn pins(service: &PlannedService<'_>) -> Vec<(PrefixKey, Pin)> {
     let index_of = |name: &String| {
         let backend = service.backends.iter().find(|backend| backend.desired.name == *name);
         backend.map(|backend| backend.index)
     };
     let pins = service.desired.pins.iter().filter_map(|desired| {
-        let key = PinKey {
-            bits: PinPrefix::SERVICE_BITS + desired.bits,
-            prefix: PinPrefix::new(service.index, desired.client),
+        let key = PrefixKey {
+            bits: ClientPrefix::SERVICE_BITS + desired.bits,
+            prefix: ClientPrefix::new(service.index, desired.client),
         };
         let pin = match &desired.target {
             PinTarget::Key(key) => Pin { key: *key, backend: 0 },
@@ -398,7 +429,19 @@ fn pins(service: &PlannedService<'_>) -> Vec<(PinKey, Pin)> {
     pins.collect()
 }
 
-fn service_record(service: &DesiredService) -> Service {
+/// What becomes of the source lists of a service.
+fn turn(state: &State, service: &PlannedService<'_>) -> Turn {
+    let record = state.services.get(&service.index).and_then(|existing| existing.record);
+    let present = record.and_then(|record| record.source_lists());
+    access::turn(
+        service.index,
+        &state.access,
+        present,
+        service.desired.source_lists.as_deref(),
+    )
+}
+
+fn service_record(service: &DesiredService, source_lists: Option<Generation>) -> Service {
     let slots = service.table_size.slots();
     ServiceParts {
         vip: service.vip,
@@ -415,6 +458,7 @@ fn service_record(service: &DesiredService) -> Service {
         has_pins: !service.pins.is_empty(),
         selection: service.selection,
         watches_failures: service.watches_failures,
+        source_lists,
     }
     .into()
 }

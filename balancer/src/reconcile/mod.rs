@@ -5,6 +5,7 @@
 //! operations out, and [`State::apply`] follows. A step that was cut short by a crash is completed by the next
 //! difference, since the state is read back from the kernel.
 
+mod access;
 mod desired;
 mod diff;
 mod endpoints;
@@ -17,4 +18,4 @@ mod tests;
 pub use desired::{Desired, DesiredBackend, DesiredPin, DesiredService, PinTarget};
 pub use diff::{Exhausted, Limits, diff};
 pub use refresh::refresh;
-pub use state::{BackendEntry, BackendIdentity, Index, Operation, PinKey, ServiceEntry, State, Table};
+pub use state::{BackendEntry, BackendIdentity, Index, Operation, PrefixKey, ServiceEntry, State, Table};

@@ -5,7 +5,9 @@ use std::{
     fmt,
 };
 
-use balancer_common::abi::{Address, Backend, EndpointKey, Pin, PinPrefix, Port, Selection, Service, SourcePool};
+use balancer_common::abi::{
+    Access, Address, Backend, ClientPrefix, EndpointKey, Pin, Port, Selection, Service, SourcePool,
+};
 
 use crate::maglev::{Candidate, TableSize};
 
@@ -21,7 +23,9 @@ pub struct State {
     /// Endpoints with their targets.
     pub endpoints: HashMap<EndpointKey, u32>,
     /// What clients are pinned to.
-    pub pins: HashMap<PinKey, Pin>,
+    pub pins: HashMap<PrefixKey, Pin>,
+    /// Who may use services that have source lists.
+    pub access: BTreeMap<PrefixKey, Access>,
     /// What the published table of each service was made from, where that is known.
     pub tables: HashMap<u32, Table>,
     /// What new flows under full NAT may have as their source, by service index.
@@ -59,13 +63,14 @@ pub struct Table {
     pub selection: Selection,
 }
 
-/// What a pin is found by.
+/// What is found by the longest prefix of a service's client. In order, a prefix comes before those that it covers, and these
+/// before any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PinKey {
-    /// How many bits of the prefix count.
+pub struct PrefixKey {
+    /// The prefix; bits beyond its length are zero.
+    pub prefix: ClientPrefix,
+    /// How many bits of it count.
     pub bits: u32,
-    /// The prefix.
-    pub prefix: PinPrefix,
 }
 
 /// One change of the maps.
@@ -143,14 +148,24 @@ pub enum Operation {
     /// Pins the clients of a prefix.
     WritePin {
         /// The prefix.
-        key: PinKey,
+        key: PrefixKey,
         /// What they share.
         pin: Pin,
     },
     /// Lets the clients of a prefix go.
     RemovePin {
         /// The prefix.
-        key: PinKey,
+        key: PrefixKey,
+    },
+    /// Says who may use services.
+    WriteAccess {
+        /// What is said of prefixes. The order does not matter.
+        entries: Vec<(PrefixKey, Access)>,
+    },
+    /// Says nothing of some prefixes any more.
+    RemoveAccess {
+        /// The prefixes. The order does not matter.
+        keys: Vec<PrefixKey>,
     },
     /// Waits until no packet is processed any more with what was there before.
     Settle,
@@ -177,6 +192,8 @@ impl fmt::Display for Operation {
             Self::Unbind { key } => write!(f, "unbind {:?} port {}", key.address, u16::from_be_bytes(key.port())),
             Self::WritePin { .. } => f.write_str("pin clients"),
             Self::RemovePin { .. } => f.write_str("unpin clients"),
+            Self::WriteAccess { entries } => write!(f, "write {} prefixes of source lists", entries.len()),
+            Self::RemoveAccess { keys } => write!(f, "remove {} prefixes of source lists", keys.len()),
             Self::Settle => f.write_str("wait for packets"),
             Self::PublishTables { tables } => write!(f, "publish {} Maglev tables", tables.len()),
         }
@@ -264,6 +281,12 @@ impl State {
             }
             Operation::RemovePin { key } => {
                 self.pins.remove(&key);
+            }
+            Operation::WriteAccess { entries } => self.access.extend(entries),
+            Operation::RemoveAccess { keys } => {
+                for key in keys {
+                    self.access.remove(&key);
+                }
             }
             Operation::Settle => {}
             Operation::PublishTables { tables } => self.tables.extend(tables),

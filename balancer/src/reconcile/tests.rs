@@ -12,12 +12,12 @@ use proptest::{collection::vec, prelude::*, sample::subsequence};
 use super::{Desired, DesiredBackend, DesiredService, Exhausted, Limits, Operation, State, diff, refresh};
 use crate::maglev::TableSize;
 
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     services: 64,
     backends: 256,
 };
 
-fn service(name: &str, vip: u8, ports: &[u16], backends: Vec<DesiredBackend>) -> DesiredService {
+pub(super) fn service(name: &str, vip: u8, ports: &[u16], backends: Vec<DesiredBackend>) -> DesiredService {
     DesiredService {
         name: name.to_owned(),
         vip: Address::v4([192, 0, 2, vip]),
@@ -32,6 +32,7 @@ fn service(name: &str, vip: u8, ports: &[u16], backends: Vec<DesiredBackend>) ->
         when_down: WhenDown::Reassign,
         mss: u16::MAX,
         pins: Vec::new(),
+        source_lists: None,
         forwarding: Forwarding::Nat,
         sources: None,
         table_size: TableSize::new(7).unwrap(),

@@ -102,6 +102,12 @@ impl Service {
         self.table("service.passive", lines)
     }
 
+    /// With source lists: the lines of `[service.sources]`.
+    #[must_use]
+    pub fn sources(self, lines: &str) -> Self {
+        self.table("service.sources", lines)
+    }
+
     fn table(mut self, name: &str, lines: &str) -> Self {
         for part in ["[", name, "]\n", lines, "\n"] {
             self.tables.push_str(part);

@@ -38,6 +38,7 @@ pub fn service(
         when_down: WhenDown::Reassign,
         mss: u16::MAX,
         pins: Vec::new(),
+        source_lists: None,
         selection: Selection::Maglev,
         forwarding: Forwarding::Nat,
         sources: None,

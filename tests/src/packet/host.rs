@@ -9,7 +9,8 @@ use std::{
 use balancer::{
     config::{self, XdpMode},
     dataplane::{Dataplane, NeighborRequests, Question},
-    reconcile::{Desired, DesiredService, diff, refresh},
+    neighbors,
+    reconcile::{Desired, DesiredService, Operation, diff, refresh},
 };
 use balancer_common::abi::{Explanation, Mac, NextHop};
 
@@ -60,6 +61,20 @@ impl Interface {
             interface: self.index,
             destination: neighbor,
             source: self.mac,
+        }
+    }
+}
+
+impl From<Interface> for neighbors::Interface {
+    fn from(interface: Interface) -> Self {
+        Self {
+            index: interface.index,
+            name: interface.name.to_owned(),
+            mac: Some(interface.mac),
+            up: true,
+            mtu: 1_500,
+            xdp: None,
+            tunnel: false,
         }
     }
 }
@@ -141,11 +156,20 @@ impl Host<'_> {
 
     /// Makes the data plane hold these services and no others.
     pub fn serve(&mut self, services: impl IntoIterator<Item = DesiredService>) {
+        let operations = self.operations_to(services);
+        self.carry_out(operations);
+    }
+
+    /// The operations that would make the data plane hold these services and no others.
+    pub fn operations_to(&self, services: impl IntoIterator<Item = DesiredService>) -> Vec<Operation> {
         let desired = Desired {
             services: services.into_iter().collect(),
         };
-        let operations =
-            diff(self.opened().state(), &desired, self.opened().limits()).expect("there is room for the services");
+        diff(self.opened().state(), &desired, self.opened().limits()).expect("there is room for the services")
+    }
+
+    /// Has operations carried out.
+    pub fn carry_out(&mut self, operations: Vec<Operation>) {
         self.dataplane()
             .apply(operations)
             .expect("the kernel takes the operations");
@@ -239,6 +263,12 @@ impl Host<'_> {
 
     /// Closes the data plane, whose maps stay, and opens it again as a daemon does that starts.
     pub fn reopen(&mut self) {
+        if let Some(dataplane) = &mut self.dataplane {
+            // What nothing is attached to would go with it.
+            dataplane
+                .attach(&[Interface::OTHER.into()], XdpMode::Generic)
+                .expect("the kernel attaches the program");
+        }
         // One at a time: the pins have one owner.
         self.dataplane = None;
         self.dataplane = Some(Dataplane::open(&self.config).expect("the kernel takes the data plane"));

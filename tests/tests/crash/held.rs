@@ -10,7 +10,7 @@ use balancer::{
     control::protocol::{Request, Response},
     dataplane::Dataplane,
 };
-use balancer_common::abi::{Backend, Role};
+use balancer_common::abi::{Backend, Generation, Role};
 use balancer_tests::lab::Balancer;
 use serde_json::Value;
 
@@ -73,6 +73,8 @@ pub(super) struct Held {
     tables: BTreeMap<String, Vec<String>>,
     /// Targets of endpoints.
     endpoints: BTreeMap<String, String>,
+    /// Who may use which service.
+    access: BTreeMap<String, String>,
 }
 
 impl Held {
@@ -90,7 +92,7 @@ impl Held {
             Some(format!("{}/{}", service(backend.record.service), backend.name))
         };
         let named = |index| backend(index).unwrap_or_else(|| format!("nobody ({index})"));
-        let records = state.backends.iter().map(|(&index, entry)| {
+        let backend_records = state.backends.iter().map(|(&index, entry)| {
             let record = Backend {
                 service: 0,
                 incarnation: 0,
@@ -110,13 +112,27 @@ impl Held {
             };
             (format!("{key:?}"), target)
         });
+        let access = state.access.iter().map(|(key, access)| {
+            let service = service(u32::from_be_bytes(key.prefix.service));
+            (
+                format!("{service} {:?} {}", key.prefix.client, key.bits),
+                format!("{access:?}"),
+            )
+        });
+        let records = state.services.values().map(|entry| {
+            let generation = entry.record.and_then(|record| record.source_lists());
+            // Which one counts is a matter of the past.
+            let record = format!("{:?}", entry.record);
+            let record = match generation {
+                Some(Generation::Even) => record.replace("guard: 3", "guard: 1"),
+                _ => record,
+            };
+            (entry.name.clone(), record)
+        });
         Self {
-            services: state
-                .services
-                .values()
-                .map(|entry| (entry.name.clone(), format!("{:?}", entry.record)))
-                .collect(),
-            backends: records.collect(),
+            access: access.collect(),
+            services: records.collect(),
+            backends: backend_records.collect(),
             tables: tables.collect(),
             endpoints: endpoints.collect(),
         }

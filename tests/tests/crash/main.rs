@@ -61,7 +61,15 @@ impl Version {
             Self::First => (100, 0),
             Self::Second => (30, CROWD / 2),
         };
-        let web = Service::tcp("web", Network::VIP, &[80]).key("tracking = \"changes\"");
+        // The clients with traffic are in neither.
+        let denied: Vec<_> = (0..3_000_u32)
+            .map(|number| Ipv4Addr::from(0x1000_0000 + (number + first) * 512))
+            .map(|net| format!("\"{net}/24\""))
+            .chain((0..first / 2).map(|last| format!("\"203.0.113.{last}/32\"")))
+            .collect();
+        let web = Service::tcp("web", Network::VIP, &[80])
+            .key("tracking = \"changes\"")
+            .sources(&format!("deny = [{}]", denied.join(", ")));
         let names = Service::udp("names", Network::VIP, &[53]);
         let mut text = format!("{}{}", web.backends(BACKENDS, HTTP), names.backends(BACKENDS, UDP))
             .replace("name = \"b1\"", &format!("name = \"b1\"\nweight = {weight}"));

@@ -1,8 +1,14 @@
 //! What is dropped, and for which reason.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
-use balancer::reconcile::{DesiredBackend, DesiredService, Operation};
+use balancer::{
+    config::Sources,
+    reconcile::{DesiredBackend, DesiredService, Operation},
+};
 use balancer_common::{
     DropReason,
     abi::{BackendFlags, EndpointKey, NextHop, Role, WhenDown, protocol::TCP},
@@ -29,6 +35,18 @@ fn assert_passed(host: &mut Host<'_>, case: &str, frame: &[u8]) {
             .assert(case, Action::Pass, frame);
     });
     assert_eq!(counted, Ledger::default(), "{case}");
+}
+
+/// A service that does not admit the client.
+fn denying(family: Family) -> DesiredService {
+    let denied = Sources {
+        deny: vec![family.client.into()],
+        ..Sources::default()
+    };
+    DesiredService {
+        source_lists: Some(Arc::new(denied)),
+        ..service("web", family.vip, TCP, &[80], [backend(served_by(family))])
+    }
 }
 
 /// Makes a packet that has to be dropped for this reason, and says where it comes in. `None` if nothing can make one.
@@ -107,6 +125,10 @@ fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> Option<(I
             host.dataplane().apply(vec![broken]).unwrap();
             let destination = SocketAddr::new(family.vip, FREE);
             from_client(&Packet { destination, ..request })
+        }
+        DropReason::SourceDenied => {
+            host.serve([denying(family)]);
+            from_client(&request)
         }
         DropReason::PortsExhausted => {
             let plain = service("web", family.vip, TCP, &[80], [backend(target)]);

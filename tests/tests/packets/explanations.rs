@@ -40,7 +40,12 @@ fn explain(host: &mut Host<'_>, protocol: u8, client: SocketAddr, service: Socke
 
 /// Asks where a packet would go, sends it, and compares. Returns what was said.
 #[track_caller]
-fn foretold(host: &mut Host<'_>, protocol: u8, client: SocketAddr, service: SocketAddr) -> (Reason, Explanation) {
+pub(crate) fn foretold(
+    host: &mut Host<'_>,
+    protocol: u8,
+    client: SocketAddr,
+    service: SocketAddr,
+) -> (Reason, Explanation) {
     let explanation = explain(host, protocol, client, service);
     let reason = Reason::from_u32(explanation.reason).unwrap();
     let packet = packet(protocol, client, service);
@@ -56,6 +61,10 @@ fn foretold(host: &mut Host<'_>, protocol: u8, client: SocketAddr, service: Sock
         Reason::NoBackend => {
             outcome.assert(&case, Action::Drop, &packet.frame());
             assert_eq!(counted, Ledger::drop("no_backend"), "{case}");
+        }
+        Reason::Denied => {
+            outcome.assert(&case, Action::Drop, &packet.frame());
+            assert_eq!(counted, Ledger::drop("source_denied"), "{case}");
         }
         Reason::Flow | Reason::Maglev | Reason::Affinity | Reason::Pin | Reason::Connection => {
             assert_eq!(outcome.action, Action::Redirect, "{case}");

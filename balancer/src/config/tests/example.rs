@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     super::{
@@ -94,10 +94,10 @@ fn full_example() -> Config {
                 prefix: "10.1.0.0/16".parse().unwrap(),
                 target: PinTarget::Key("tenant-a".to_owned()),
             }],
-            sources: Some(Sources {
+            sources: Some(Arc::new(Sources {
                 allow: vec!["0.0.0.0/0".parse().unwrap()],
                 deny: vec!["203.0.113.0/24".parse().unwrap()],
-            }),
+            })),
         }],
     }
 }
@@ -121,11 +121,10 @@ fn every_key_of_the_example_reaches_the_model() {
 
 #[test]
 fn the_example_without_what_is_unsupported_reaches_the_model() {
-    let text = without_tables(&["[service.limits]", "[[service.pin]]", "[service.sources]"]);
+    let text = without_tables(&["[service.limits]", "[[service.pin]]"]);
     let mut expected = full_example();
     expected.services[0].limits = None;
     expected.services[0].pins = vec![];
-    expected.services[0].sources = None;
     let loaded = parse(&text, "test.toml").unwrap();
     assert_eq!(loaded.config, expected);
     assert_eq!(
@@ -189,7 +188,6 @@ fn a_backend_without_a_name_is_named_by_its_address() {
 #[test]
 fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
     let expected = "\
-test.toml:62:1: limits is not supported by this version; leave it out
-test.toml:76:1: sources is not supported by this version; leave it out";
+test.toml:62:1: limits is not supported by this version; leave it out";
     assert_eq!(parse(FULL_EXAMPLE, "test.toml").unwrap_err().to_string(), expected);
 }

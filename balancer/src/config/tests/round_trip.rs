@@ -1,6 +1,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -183,16 +184,16 @@ prop_compose! {
     fn clients(v4: bool)(
         keys in vec(option::of("[a-z\"\\\\ é]{1,9}"), 0..4),
         sources in option::of((0_u8..9, 0_u8..9)),
-    ) -> (Vec<Pin>, Option<Sources>) {
+    ) -> (Vec<Pin>, Option<Arc<Sources>>) {
         let prefix = |number| IpNet::new(address(v4, number, 0), if v4 { 16 } else { 48 }).unwrap();
         let pin = |(number, key): (u8, Option<String>)| Pin {
             prefix: prefix(number),
             target: key.map_or_else(|| PinTarget::Backend("pinned".to_owned()), PinTarget::Key),
         };
-        let sources = sources.map(|(allow, deny)| Sources {
+        let sources = sources.map(|(allow, deny)| Arc::new(Sources {
             allow: (0..allow).map(prefix).collect(),
             deny: (100..100 + deny).map(prefix).collect(),
-        });
+        }));
         ((0..).zip(keys).map(pin).collect(), sources)
     }
 }

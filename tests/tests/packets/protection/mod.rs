@@ -1,0 +1,3 @@
+//! Packets that a service does not admit.
+
+mod sources;

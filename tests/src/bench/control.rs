@@ -13,13 +13,7 @@ use balancer::{
 use balancer_common::abi::protocol::TCP;
 use serde::Serialize;
 
-use super::{
-    machine::Machine,
-    million,
-    output::{Output, print_table},
-    progress::Progress,
-    statistics::Summary,
-};
+use super::{million, output::Output, progress::Progress, report::Report, statistics::Summary};
 use crate::packet::{self, Host, Interface, Packet, Room, Transport, backend, service};
 
 const SIZES: [u32; 2] = [65_537, 655_373];
@@ -32,14 +26,6 @@ const SERVICES: u32 = 9_999;
 struct Figure {
     what: String,
     milliseconds: Summary,
-}
-
-#[derive(Debug, Serialize)]
-struct Report {
-    benchmark: &'static str,
-    machine: Machine,
-    rounds: usize,
-    figures: Vec<Figure>,
 }
 
 /// Runs the benchmark.
@@ -76,29 +62,10 @@ pub(super) fn run(rounds: usize, output: &Output) -> anyhow::Result<()> {
     }
     drop(progress);
 
-    let report = Report {
-        benchmark: "control",
-        machine: Machine::this(),
-        rounds,
-        figures,
-    };
-    report.show(output)
-}
-
-impl Report {
-    fn show(&self, output: &Output) -> anyhow::Result<()> {
-        let rows: Vec<Vec<String>> = self
-            .figures
-            .iter()
-            .map(|figure| {
-                let Summary { median, minimum, .. } = figure.milliseconds;
-                vec![figure.what.clone(), format!("{median:.3}"), format!("{minimum:.3}")]
-            })
-            .collect();
-        print_table(&["ms".to_owned(), "median".to_owned(), "minimum".to_owned()], &rows);
-        println!("{}", self.machine.describe());
-        output.json("control", self)
-    }
+    Report::new("control", rounds, figures).show(output, &["ms", "median", "minimum"], |figure| {
+        let Summary { median, minimum, .. } = figure.milliseconds;
+        vec![figure.what.clone(), format!("{median:.3}"), format!("{minimum:.3}")]
+    })
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {

@@ -2,7 +2,10 @@
 
 use std::{fs, io, thread};
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::{
+    thread::{CpuSet, sched_setaffinity},
+    time::{ClockId, clock_gettime},
+};
 use serde::Serialize;
 
 /// The machine, as far as it says something about the figures.
@@ -24,7 +27,7 @@ impl Machine {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             cpu: model.unwrap_or("unknown").trim_matches([' ', '\t', ':']).to_owned(),
-            cpus: thread::available_parallelism().map_or(1, usize::from),
+            cpus: cpus(),
             kernel: kernel.trim().to_owned(),
         }
     }
@@ -35,14 +38,43 @@ impl Machine {
     }
 }
 
-/// Keeps the calling thread on one CPU, so that its caches stay its own.
-pub(super) fn stay_on_one_cpu() -> anyhow::Result<()> {
-    let mut cpus = CpuSet::new();
-    cpus.set(rustix::thread::sched_getcpu());
-    Ok(sched_setaffinity(None, &cpus)?)
+/// How many CPUs this process may use.
+pub(super) fn cpus() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Seconds of CPU that the whole machine has used, in the kernel and outside.
+/// Keeps the calling thread, and what it starts from now on, on these CPUs.
+pub(super) fn stay_on(cpus: impl IntoIterator<Item = usize>) -> anyhow::Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(cpu);
+    }
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Keeps the calling thread on one CPU, so that its caches stay its own.
+pub(super) fn stay_on_one_cpu() -> anyhow::Result<()> {
+    stay_on([rustix::thread::sched_getcpu()])
+}
+
+/// Seconds of CPU that the calling thread has used: other threads' turns do not count.
+pub(super) fn thread_seconds() -> f64 {
+    seconds(ClockId::ThreadCPUTime)
+}
+
+/// Seconds of CPU that the threads of this process have used.
+pub(super) fn process_seconds() -> f64 {
+    seconds(ClockId::ProcessCPUTime)
+}
+
+fn seconds(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
+    #[expect(clippy::cast_precision_loss, reason = "a process uses far less than 2^52 ns")]
+    let nanoseconds = (time.tv_sec * 1_000_000_000 + time.tv_nsec) as f64;
+    nanoseconds / 1e9
+}
+
+/// Seconds that all CPUs together were busy, in the kernel and outside.
 pub(super) fn cpu_seconds() -> anyhow::Result<f64> {
     /// Parts of a second in which the kernel tells it (`USER_HZ`).
     const TICKS: f64 = 100.0;
@@ -71,11 +103,13 @@ pub(super) fn megabytes_of_maps() -> io::Result<f64> {
         };
         let field = |name| {
             info.lines()
-                .find_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok())
+                .find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
         };
         if let (Some(map), Some(bytes)) = (field("map_id:"), field("memlock:")) {
             bytes_of.insert(map, bytes);
         }
     }
-    Ok(bytes_of.into_values().map(f64::from).sum::<f64>() / 1e6)
+    #[expect(clippy::cast_precision_loss, reason = "no machine has 2^52 bytes")]
+    let bytes = bytes_of.into_values().sum::<u64>() as f64;
+    Ok(bytes / 1e6)
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::ensure;
 use aya::maps::{HashMap, Map, MapData};
-use balancer::control::protocol::{BackendKeys, ConfigText, FlowFilter, Order, Request, Response};
+use balancer::control::protocol::{BackendKeys, ConfigText, Order, Request};
 use balancer_common::abi::{self, Address, Flow, FlowKey};
 
 use crate::lab::{Arms, Balancer, Network, Service, UdpClient, eventually};
@@ -35,12 +35,10 @@ pub(super) fn run(rounds: usize) -> anyhow::Result<Figures> {
         UdpClient::new(&network.client, SocketAddr::from((Network::CLIENT, 0)))?.send(VIP, b"who?")?;
     }
     eventually("the data plane remembers the flows", || {
-        flows(&balancer)
-            .is_ok_and(|flows| flows >= u64::from(ORIGINALS) / 2)
-            .then_some(())
+        (balancer.flows() >= u64::from(ORIGINALS) / 2).then_some(())
     });
     multiply(&balancer.settings.pin_path)?;
-    let counted = flows(&balancer)?;
+    let counted = balancer.flows();
     ensure!(counted >= u64::from(FLOWS), "{counted} flows are counted");
 
     let newcomer = SocketAddr::from((Network::backend(BACKENDS), 5300)).to_string();
@@ -77,7 +75,7 @@ pub(super) fn run(rounds: usize) -> anyhow::Result<Figures> {
             None,
         ]) {
             if !what.contains("once more") {
-                forget_counts(&balancer);
+                balancer.forget_counts();
             }
             let started = Instant::now();
             match request {
@@ -106,21 +104,4 @@ fn multiply(pins: &Path) -> anyhow::Result<()> {
         flows.insert(key, flow, 0)?;
     }
     Ok(())
-}
-
-/// Has the daemon count anew when it is asked next, as it does after flows have been forgotten: here none.
-fn forget_counts(balancer: &Balancer<'_>) {
-    let filter = FlowFilter {
-        client: Some(Network::CLIENT.into()),
-        port: Some(1),
-        ..FlowFilter::default()
-    };
-    balancer.ask(&Request::FlushFlows(filter));
-}
-
-fn flows(balancer: &Balancer<'_>) -> anyhow::Result<u64> {
-    match balancer.ask(&Request::Status) {
-        Response::Status(status) => Ok(status.dataplane.flows),
-        other => anyhow::bail!("{other:?} is no answer to `status`"),
-    }
 }

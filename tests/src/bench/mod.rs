@@ -3,24 +3,30 @@
 //! - `packet`: nanoseconds per packet in the kernel's program.
 //! - `control`: how long the daemon's own work takes, `million` with as many flows.
 //! - `traffic`: connections through namespaces, beside what else balances them.
+//! - `flood`: connections through namespaces while SYNs come from everywhere.
 //! - `probes`: what health checks of two thousand backends cost.
 //! - `scrape`: how long the metrics of a hundred thousand backends take.
 //! - `scale`: packets and maps, as there is more of everything.
 //! - `machine`: what they are run on.
 //! - `progress`: what is being measured.
-//! - `statistics`, `chart`, `output`: from samples to a table, a drawing and JSON.
+//! - `statistics`, `report`, `output`: from samples to a table, a drawing and JSON.
+//! - `chart`, `curves`, `svg`: drawings.
 
 mod chart;
 mod control;
+mod curves;
+mod flood;
 mod machine;
 mod million;
 mod output;
 mod packet;
 mod probes;
 mod progress;
+mod report;
 mod scale;
 mod scrape;
 mod statistics;
+mod svg;
 mod traffic;
 
 use std::path::PathBuf;
@@ -58,6 +64,8 @@ enum Name {
     Packet,
     /// Connections through namespaces, beside nftables, `HAProxy` and nginx
     Traffic,
+    /// Connections through namespaces while SYNs come from everywhere
+    Flood,
     /// How long tables, changes and restarts take
     Control,
     /// What it costs to probe 2,000 backends every second
@@ -86,6 +94,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         match name {
             Name::Packet => packet::run(arguments.rounds.max(1), &arguments.only, &output)?,
             Name::Traffic => traffic::run(arguments.rounds.clamp(1, 7), &output)?,
+            Name::Flood => flood::run(arguments.rounds.clamp(1, 5), &arguments.only, &output)?,
             Name::Control => control::run(arguments.rounds.max(1), &output)?,
             Name::Probes => probes::run(&output)?,
             Name::Scrape => scrape::run(arguments.rounds.max(1), &output)?,

@@ -39,13 +39,16 @@ impl Output {
 }
 
 /// Prints a table, the numbers of which are in all columns but the first.
-pub(super) fn print_table(header: &[String], rows: &[Vec<String>]) {
+pub(super) fn print_table<T: AsRef<str>>(header: &[T], rows: &[Vec<String>]) {
     let ruled = TableStyle::new()
         .top_border(LineStyle::none().fill('─').junction('─'))
         .header_separator(LineStyle::none().fill('─').junction('─'))
         .bottom_border(LineStyle::none().fill('─').junction('─'));
     let mut table = Table::new();
-    table.load_style(ruled).set_header(header).add_rows(rows);
+    table
+        .load_style(ruled)
+        .set_header(header.iter().map(AsRef::as_ref))
+        .add_rows(rows);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

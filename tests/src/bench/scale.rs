@@ -11,24 +11,29 @@ use balancer_common::abi::{Forwarding, Tracking, protocol::TCP};
 use serde::Serialize;
 
 use super::{
-    chart::{Chart, Group},
-    machine::{self, Machine},
-    output::{Output, print_table},
+    curves::{Curves, Panel},
+    machine,
+    output::Output,
     packet::{Harness, Sample, Subject},
     progress::Progress,
+    report::Report,
     statistics::Summary,
+    svg::Heading,
 };
 use crate::packet::{Host, Interface, Room, Transport, backend, service};
 
-const SERVICES: [u32; 5] = [1, 16, 256, 1_024, 8_192];
+const SERVICES: [u32; 5] = [1, 10, 100, 1_000, 10_000];
 const BACKENDS: [u32; 5] = [10, 100, 1_000, 10_000, 100_000];
-const FLOWS: [u32; 5] = [1 << 10, 1 << 14, 1 << 17, 1 << 20, 1 << 23];
+const FLOWS: [u32; 5] = [1 << 10, 1 << 13, 1 << 17, 1 << 20, 1 << 24];
+/// How many times as long a packet may take with the most services and backends as with the least, and what is the most.
+const BEARABLE: f64 = 1.3;
+const MOST: u32 = 10_000;
 /// Clients of the service whose backends are counted: more than there are slots, so that every backend gets packets.
 const CLIENTS: u32 = 1 << 20;
 const PACKETS: u32 = 50_000;
 
 /// What is there more and more of.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Dimension {
     Services,
@@ -48,36 +53,18 @@ struct Point {
     megabytes: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
-    benchmark: &'static str,
-    machine: Machine,
-    rounds: usize,
-    points: Vec<Point>,
-}
-
 /// Runs the benchmark.
 pub(super) fn run(rounds: usize, output: &Output) -> anyhow::Result<()> {
     let progress = Progress::new("scale");
     let mut points = Vec::new();
-    for (dimension, numbers) in [
-        (Dimension::Services, SERVICES),
-        (Dimension::Backends, BACKENDS),
-        (Dimension::Flows, FLOWS),
-    ] {
-        for number in numbers {
+    for dimension in Dimension::ALL {
+        for number in dimension.numbers() {
             progress.show(&format!("{number} {}", dimension.name()));
             points.push(measure(dimension, number, rounds).with_context(|| format!("{number} {}", dimension.name()))?);
         }
     }
     drop(progress);
-    let report = Report {
-        benchmark: "scale",
-        machine: Machine::this(),
-        rounds,
-        points,
-    };
-    report.show(output)
+    show(&Report::new("scale", rounds, points), output)
 }
 
 fn measure(dimension: Dimension, number: u32, rounds: usize) -> anyhow::Result<Point> {
@@ -113,11 +100,21 @@ fn measure(dimension: Dimension, number: u32, rounds: usize) -> anyhow::Result<P
 }
 
 impl Dimension {
+    const ALL: [Self; 3] = [Self::Services, Self::Backends, Self::Flows];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Services => "services",
             Self::Backends => "backends",
             Self::Flows => "flows",
+        }
+    }
+
+    const fn numbers(self) -> [u32; 5] {
+        match self {
+            Self::Services => SERVICES,
+            Self::Backends => BACKENDS,
+            Self::Flows => FLOWS,
         }
     }
 
@@ -160,51 +157,87 @@ impl Dimension {
         }
     }
 
-    /// Packets to one service after the other, or of one client after the other.
+    /// Packets to one service after the other, or of one client after the other. They can be numbered up to a power of two.
     fn sample(self, number: u32) -> Sample {
         let service = SocketAddr::new(vip(0), 80);
         match self {
-            Self::Services => Sample::requests_to_neighbours(Transport::ack(), service).of_flows(number),
+            Self::Services => Sample::requests_to_neighbours(Transport::ack(), service).of_flows(1 << number.ilog2()),
             Self::Backends => Sample::request(Transport::ack(), service).of_flows(CLIENTS),
             Self::Flows => Sample::request(Transport::ack(), service).of_flows(number),
         }
     }
 }
 
-impl Report {
-    fn show(&self, output: &Output) -> anyhow::Result<()> {
-        let rows: Vec<Vec<String>> = self
-            .points
+/// Prints, writes and draws it.
+fn show(report: &Report<Point>, output: &Output) -> anyhow::Result<()> {
+    let header = [
+        "",
+        "ns per packet: median (minimum)",
+        "× encapsulation",
+        "× the first",
+        "MB of maps",
+    ];
+    report.show(output, &header, |point| {
+        let Summary { median, minimum, .. } = point.nanoseconds;
+        vec![
+            format!("{} {}", point.number, point.dimension.name()),
+            format!("{median:.0} ({minimum:.0})"),
+            format!("{:.2}", point.multiple),
+            format!("{:.2}", growth(&report.figures, point)),
+            format!("{:.0}", point.megabytes),
+        ]
+    })?;
+    for dimension in [Dimension::Services, Dimension::Backends] {
+        let most = report
+            .figures
             .iter()
-            .map(|point| {
-                let Summary { median, minimum, .. } = point.nanoseconds;
-                vec![
-                    format!("{} {}", point.number, point.dimension.name()),
-                    format!("{median:.0} ({minimum:.0})"),
-                    format!("× {:.1}", point.multiple),
-                    format!("{:.0}", point.megabytes),
-                ]
-            })
-            .collect();
-        let header = ["", "ns per packet: median (minimum)", "× encapsulation", "MB of maps"];
-        print_table(&header.map(str::to_owned), &rows);
-        println!("{}", self.machine.describe());
-        output.json("scale", self)?;
-        let group = |point: &Point| Group {
-            label: format!("{} {}", point.number, point.dimension.name()),
-            values: vec![Some(point.multiple)],
+            .find(|point| point.dimension == dimension && point.number == MOST);
+        let growth = most.map_or(f64::NAN, |point| growth(&report.figures, point));
+        println!(
+            "{MOST} {} cost × {growth:.2} of {}; × {BEARABLE} is bearable",
+            dimension.name(),
+            dimension.numbers()[0]
+        );
+    }
+    report.draw(output, &drawing(report).svg())
+}
+
+/// How many times as long a packet takes as with the least of what there is more of here, each as a multiple of what was
+/// measured in turn with it.
+fn growth(points: &[Point], point: &Point) -> f64 {
+    let first = points.iter().find(|first| first.dimension == point.dimension);
+    first.map_or(f64::NAN, |first| point.multiple / first.multiple)
+}
+
+fn drawing(report: &Report<Point>) -> Curves {
+    let curves = |value: &dyn Fn(&Point) -> f64| {
+        let curve = |dimension| {
+            let points = report.figures.iter().filter(|point| point.dimension == dimension);
+            points.map(|point| (f64::from(point.number), value(point))).collect()
         };
-        let chart = Chart {
-            title: "Cost of a packet as there is more of everything".to_owned(),
+        Dimension::ALL.map(curve).to_vec()
+    };
+    Curves {
+        heading: Heading {
+            title: "Cost of a packet, and memory, as there is more of everything".to_owned(),
             subtitle: format!(
                 "{}; IP in IP; services and backends with tracking \"changes\", flows with \"full\"",
-                self.machine.describe()
+                report.machine()
             ),
-            series: vec!["× stateless encapsulation".to_owned()],
-            groups: self.points.iter().map(group).collect(),
-            mark: None,
-        };
-        output.svg("scale", &chart.svg())
+            series: Dimension::ALL.map(|dimension| dimension.name().to_owned()).to_vec(),
+        },
+        panels: vec![
+            Panel {
+                label: "a packet, × that with the least".to_owned(),
+                curves: curves(&|point| growth(&report.figures, point)),
+                mark: Some(BEARABLE),
+            },
+            Panel {
+                label: "megabytes of maps".to_owned(),
+                curves: curves(&|point| point.megabytes),
+                mark: None,
+            },
+        ],
     }
 }
 

@@ -12,13 +12,13 @@ use std::{
 
 use balancer::control::{
     client,
-    protocol::{Request, Response},
+    protocol::{FlowFilter, Request, Response},
 };
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
-use super::{Namespace, Process, Reply, get, pins::PinDirectory, program};
+use super::{Namespace, Network, Process, Reply, get, pins::PinDirectory, program};
 
 /// How long the daemon may take to start or end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -263,6 +263,28 @@ impl<'a> Balancer<'a> {
     /// If it does not answer, or refuses.
     pub fn ask(&self, request: &Request) -> Response {
         client::ask(&self.settings.socket, request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    }
+
+    /// How many flows are remembered, or were some seconds ago: a count serves for so long.
+    ///
+    /// # Panics
+    ///
+    /// If the daemon does not answer.
+    pub fn flows(&self) -> u64 {
+        match self.ask(&Request::Status) {
+            Response::Status(status) => status.dataplane.flows,
+            other => panic!("{other:?} is no answer to `status`"),
+        }
+    }
+
+    /// Has the flows counted anew when they are asked for next, as they are after some have been forgotten: here none.
+    pub fn forget_counts(&self) {
+        let filter = FlowFilter {
+            client: Some(Network::CLIENT.into()),
+            port: Some(1),
+            ..FlowFilter::default()
+        };
+        self.ask(&Request::FlushFlows(filter));
     }
 
     /// Asks the metrics endpoint.

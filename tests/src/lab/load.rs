@@ -36,7 +36,7 @@ pub fn requests_during<T>(host: &Namespace, server: SocketAddr, f: impl FnOnce()
 }
 
 /// Ends the requests however the function ends.
-pub(super) struct SetOnDrop<'a>(pub(super) &'a AtomicBool);
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {

@@ -99,6 +99,16 @@ impl Namespace {
         self.enter(|| fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}")));
     }
 
+    /// Writes to a file below `/sys/class/net`, which shows the interfaces of the namespace in which it was mounted.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be written to.
+    pub fn write_system_file(&self, path: &str, value: &str) {
+        let script = format!("echo {value} > {path}");
+        run(Command::new("ip").args(["netns", "exec", &self.name, "sh", "-c", &script]));
+    }
+
     fn path(&self) -> String {
         path(&self.name)
     }

@@ -49,6 +49,25 @@ impl Network {
         }
     }
 
+    /// One more client, at an interface `eth2` of its own of the balancer host: 10.3.0.2, with 10.3.0.1 on the other end.
+    pub fn another_client(&self) -> Namespace {
+        let client = Namespace::new("client2");
+        client.connect("eth0", &self.balancer, "eth2");
+        client.ip("address add 10.3.0.2/24 dev eth0");
+        self.balancer.ip("address add 10.3.0.1/24 dev eth2");
+        client.ip("route add default via 10.3.0.1");
+        client
+    }
+
+    /// The switch that backends are plugged into. The balancer host is plugged into its port `balancer`.
+    ///
+    /// # Panics
+    ///
+    /// Never: every network has one.
+    pub fn switch(&self) -> &Namespace {
+        self.infrastructure.first().expect("backends are plugged into a switch")
+    }
+
     /// Number of backends.
     ///
     /// # Panics
@@ -92,7 +111,7 @@ impl Network {
     fn two_arms(backends: u8) -> Self {
         let client = Namespace::new("client");
         let balancer = balancer_host();
-        connect(&client, "eth0", &balancer, "eth0");
+        client.connect("eth0", &balancer, "eth0");
         address(&client, "eth0", "10.1.0.2/16", "fd00:1::2/64");
         address(&balancer, "eth0", "10.1.0.1/16", "fd00:1::1/64");
         let other_end = let_replies_out(&client, "eth0");
@@ -117,7 +136,7 @@ impl Network {
         let client = Namespace::new("client");
         let router = Namespace::new("router");
         let balancer = balancer_host();
-        connect(&client, "eth0", &router, "eth0");
+        client.connect("eth0", &router, "eth0");
         address(&client, "eth0", "10.1.0.2/16", "fd00:1::2/64");
         address(&router, "eth0", "10.1.0.1/16", "fd00:1::1/64");
         client.ip("route add default via 10.1.0.1");
@@ -190,21 +209,23 @@ fn backend_hosts(switch: &Namespace, count: u8, gateway: &str, gateway6: &str) -
 }
 
 fn plug(switch: &Namespace, port: &str, host: &Namespace, interface: &str) {
-    connect(switch, port, host, interface);
+    switch.connect(port, host, interface);
     switch.ip(&format!("link set {port} master bridge"));
 }
 
-/// A cable between two hosts.
-fn connect(one: &Namespace, one_interface: &str, other: &Namespace, other_interface: &str) {
-    one.ip(&format!(
-        "link add {one_interface} type veth peer name {other_interface} netns {}",
-        other.name()
-    ));
-    for (host, interface) in [(one, one_interface), (other, other_interface)] {
-        // A veth pair leaves checksums to be filled in by hardware that is not there, which an XDP program's updates
-        // would build on. It takes frames from the XDP program of its peer only while it polls, as with GRO it does.
-        host.run("ethtool", &format!("-K {interface} tx off gro on"));
-        host.ip(&format!("link set {interface} up"));
+impl Namespace {
+    /// Lays a cable from a new interface of this host to a new one of another.
+    pub fn connect(&self, interface: &str, other: &Self, other_interface: &str) {
+        self.ip(&format!(
+            "link add {interface} type veth peer name {other_interface} netns {}",
+            other.name()
+        ));
+        for (host, interface) in [(self, interface), (other, other_interface)] {
+            // A veth pair leaves checksums to be filled in by hardware that is not there, which an XDP program's updates
+            // would build on. It takes frames from the XDP program of its peer only while it polls, as with GRO it does.
+            host.run("ethtool", &format!("-K {interface} tx off gro on"));
+            host.ip(&format!("link set {interface} up"));
+        }
     }
 }
 

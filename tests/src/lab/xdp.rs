@@ -39,9 +39,7 @@ impl Namespace {
 
     /// Attaches a program that passes every packet to an interface.
     pub fn pass(&self, interface: &str) -> PassProgram {
-        let links: Value = self.ip_json(&format!("link show dev {interface}"));
-        let index = links[0]["ifindex"].as_u64().and_then(|index| u32::try_from(index).ok());
-        let index = index.expect("an interface has an index");
+        let index = self.link(interface).index;
         let link = self.enter(|| load_pass().and_then(|program| attach(&program, index)));
         PassProgram {
             _link: link.unwrap_or_else(|error| panic!("{interface}: {error}")),

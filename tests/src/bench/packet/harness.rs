@@ -10,10 +10,9 @@ use aya::{
     maps::{Array, MapData, ProgramArray},
     programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp, loaded_programs},
 };
-use rustix::time::{ClockId, clock_gettime};
 
 use super::sample::{Sample, WORDS};
-use crate::packet::Action;
+use crate::{bench::machine, packet::Action};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("EBPF_OBJECTS"), "/bench"));
 
@@ -78,11 +77,11 @@ impl Harness {
             ..TestRunOptions::default()
         };
         let restore = program(&mut self.ebpf, "restore")?;
-        let before = cpu_time();
+        let before = machine::thread_seconds();
         let result = restore
             .test_run(options)
             .context("the kernel does not run the program")?;
-        let nanoseconds = cpu_time() - before;
+        let seconds = machine::thread_seconds() - before;
         let expected = match subject {
             Subject::Nothing => Action::Aborted,
             Subject::Swap | Subject::Encapsulation => Action::Transmit,
@@ -90,7 +89,7 @@ impl Harness {
         };
         let action = Action::from(result.return_value);
         ensure!(action == expected, "{sample}: {action:?} instead of {expected:?}");
-        Ok(nanoseconds / f64::from(packets))
+        Ok(seconds * 1e9 / f64::from(packets))
     }
 
     fn prepare(&mut self, subject: Subject, sample: &Sample) -> anyhow::Result<()> {
@@ -136,18 +135,10 @@ fn descriptor(id: u32) -> anyhow::Result<ProgramFd> {
 
 /// `struct xdp_md` (linux/bpf.h): where the packet begins and ends, its metadata, the interface it came in by and its
 /// queue, the interface it leaves by.
-fn context(length: usize, ingress: u32) -> Vec<u8> {
+pub(in crate::bench) fn context(length: usize, ingress: u32) -> Vec<u8> {
     let length = u32::try_from(length).expect("frames are short");
     [0, length, 0, ingress, 0, 0]
         .into_iter()
         .flat_map(u32::to_ne_bytes)
         .collect()
-}
-
-/// What the calling thread has used of its CPU, in nanoseconds: other processes' turns do not count.
-fn cpu_time() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    #[expect(clippy::cast_precision_loss, reason = "a thread uses far less than 2^52 ns")]
-    let nanoseconds = (time.tv_sec * 1_000_000_000 + time.tv_nsec) as f64;
-    nanoseconds
 }

@@ -13,7 +13,7 @@ mod setting;
 use anyhow::{Context as _, ensure};
 
 pub(super) use self::{
-    harness::{Harness, Subject},
+    harness::{Harness, Subject, context},
     sample::Sample,
 };
 use self::{

@@ -8,6 +8,7 @@ use crate::bench::{
     machine::Machine,
     output::{Output, print_table},
     statistics::Summary,
+    svg::Heading,
 };
 
 /// One kind of packet in one setting.
@@ -125,9 +126,11 @@ impl Report {
             values: SHOWN.map(|case| Some(measured.find(case)?.multiple)).to_vec(),
         };
         Chart {
-            title: "Cost of a packet, as a multiple of a stateless encapsulation".to_owned(),
-            subtitle: format!("{}; 1 = {:.1} ns", self.machine.describe(), self.encapsulation().median),
-            series: SHOWN.map(str::to_owned).to_vec(),
+            heading: Heading {
+                title: "Cost of a packet, as a multiple of a stateless encapsulation".to_owned(),
+                subtitle: format!("{}; 1 = {:.1} ns", self.machine.describe(), self.encapsulation().median),
+                series: SHOWN.map(str::to_owned).to_vec(),
+            },
             groups: self.settings.iter().map(group).collect(),
             mark: Some((1.0, "stateless encapsulation".to_owned())),
         }

@@ -12,8 +12,6 @@ use anyhow::Context as _;
 use super::server::LONGEST;
 use crate::lab::Namespace;
 
-/// Clients at work at once.
-const CLIENTS: usize = 4;
 /// How long a client waits before it gives up.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a short answer.
@@ -21,7 +19,7 @@ const SHORT: usize = 64;
 
 /// What clients do again and again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Work {
+pub(in crate::bench) enum Work {
     /// A connection with one short request.
     Connections,
     /// A short request on a connection that stands.
@@ -32,21 +30,21 @@ pub(super) enum Work {
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub(super) struct Done {
+pub(in crate::bench) struct Done {
     /// How long each took, in seconds.
-    pub(super) latencies: Vec<f64>,
+    pub(in crate::bench) latencies: Vec<f64>,
     /// How many failed.
-    pub(super) failures: usize,
+    pub(in crate::bench) failures: usize,
     /// How long all of it took.
-    pub(super) duration: Duration,
+    pub(in crate::bench) duration: Duration,
 }
 
 impl Work {
     /// Everything that clients do.
-    pub(super) const ALL: [Self; 3] = [Self::Connections, Self::Requests, Self::Downloads];
+    pub(in crate::bench) const ALL: [Self; 3] = [Self::Connections, Self::Requests, Self::Downloads];
 
     /// What it is called.
-    pub(super) const fn name(self) -> &'static str {
+    pub(in crate::bench) const fn name(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::Requests => "requests",
@@ -61,13 +59,19 @@ impl Work {
         }
     }
 
-    /// Has the clients on `host` do it for so long.
-    pub(super) fn run(self, host: &Namespace, server: SocketAddr, duration: Duration) -> anyhow::Result<Done> {
+    /// Has so many clients on `host` do it at once, for so long.
+    pub(in crate::bench) fn run(
+        self,
+        host: &Namespace,
+        clients: usize,
+        server: SocketAddr,
+        duration: Duration,
+    ) -> anyhow::Result<Done> {
         let started = Instant::now();
         let clients: Vec<anyhow::Result<Done>> = host.enter(|| {
             thread::scope(|scope| {
                 #[expect(clippy::needless_collect, reason = "all start before one is joined")]
-                let clients: Vec<_> = (0..CLIENTS)
+                let clients: Vec<_> = (0..clients)
                     .map(|_| scope.spawn(move || self.repeat(server, started + duration)))
                     .collect();
                 clients
@@ -112,18 +116,20 @@ impl Work {
 }
 
 /// A connection with one short request.
-pub(super) fn exchange_once(server: SocketAddr) -> io::Result<()> {
+pub(in crate::bench) fn exchange_once(server: SocketAddr) -> io::Result<()> {
     exchange(&mut connect(server)?, &mut [0; SHORT])
 }
 
-fn connect(server: SocketAddr) -> io::Result<TcpStream> {
+/// A connection.
+pub(in crate::bench) fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     let connection = TcpStream::connect_timeout(&server, PATIENCE)?;
     connection.set_nodelay(true)?;
     connection.set_read_timeout(Some(PATIENCE))?;
     Ok(connection)
 }
 
-fn exchange(connection: &mut TcpStream, answer: &mut [u8]) -> io::Result<()> {
+/// A request for as many bytes as there is room for, and the answer to it.
+pub(in crate::bench) fn exchange(connection: &mut TcpStream, answer: &mut [u8]) -> io::Result<()> {
     connection.write_all(&(answer.len() as u64).to_be_bytes())?;
     connection.read_exact(answer)
 }

@@ -13,7 +13,7 @@ use crate::lab::{Balancer, Namespace, Network, Process, Service, eventually};
 
 /// A way to the backends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Contender {
+pub(in crate::bench) enum Contender {
     /// Nothing: clients talk to a backend, through a host that forwards.
     Direct,
     /// This balancer, by NAT.
@@ -27,7 +27,7 @@ pub(super) enum Contender {
 }
 
 /// A contender at work. It ends with this.
-pub(super) enum Running<'a> {
+pub(in crate::bench) enum Running<'a> {
     Direct,
     Balancer { _daemon: Box<Balancer<'a>> },
     Nftables(&'a Namespace),
@@ -36,10 +36,11 @@ pub(super) enum Running<'a> {
 
 impl Contender {
     /// All, the one that the others are compared with first.
-    pub(super) const ALL: [Self; 5] = [Self::Direct, Self::Balancer, Self::Nftables, Self::HaProxy, Self::Nginx];
+    pub(in crate::bench) const ALL: [Self; 5] =
+        [Self::Direct, Self::Balancer, Self::Nftables, Self::HaProxy, Self::Nginx];
 
     /// What it is called.
-    pub(super) const fn name(self) -> &'static str {
+    pub(in crate::bench) const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Balancer => "balancer",
@@ -50,7 +51,7 @@ impl Contender {
     }
 
     /// Where clients connect to.
-    pub(super) const fn address(self) -> SocketAddr {
+    pub(in crate::bench) const fn address(self) -> SocketAddr {
         match self {
             Self::Direct => SocketAddr::new(IpAddr::V4(Network::backend(0)), PORT),
             _ => SocketAddr::new(IpAddr::V4(Network::VIP), 80),
@@ -58,7 +59,7 @@ impl Contender {
     }
 
     /// Puts it to work.
-    pub(super) fn start(self, network: &Network) -> anyhow::Result<Running<'_>> {
+    pub(in crate::bench) fn start(self, network: &Network) -> anyhow::Result<Running<'_>> {
         let host = &network.balancer;
         let running = match self {
             Self::Direct => Running::Direct,

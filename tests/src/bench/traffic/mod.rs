@@ -12,16 +12,26 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde::Serialize;
 
-use self::{client::Work, contender::Contender};
+pub(super) use self::{
+    client::{Done, Work, connect, exchange, exchange_once},
+    contender::{Contender, Running},
+    server::{PORT, serve},
+};
 use super::{
     chart::{Chart, Group},
-    machine::{self, Machine},
-    output::{Output, print_table},
+    machine,
+    output::Output,
     progress::Progress,
+    report::Report,
     statistics::Summary,
+    svg::Heading,
 };
 use crate::lab::{Arms, Network};
 
+/// Clients at work at once.
+const CLIENTS: usize = 4;
+/// Connections that a backend serves at once.
+const SERVED_AT_ONCE: usize = 16;
 /// How long clients do one thing.
 const TURN: Duration = Duration::from_secs(1);
 
@@ -52,24 +62,12 @@ struct Figure {
     cpu_seconds_per_million_packets: Summary,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
-    benchmark: &'static str,
-    machine: Machine,
-    rounds: usize,
-    figures: Vec<Figure>,
-}
-
 /// Runs the benchmark.
 pub(super) fn run(rounds: usize, output: &Output) -> anyhow::Result<()> {
     let progress = Progress::new("traffic");
     let network = Network::new(Arms::Two, 2);
-    server::serve(&network)?;
-    for host in [&network.client, &network.balancer] {
-        // Each connection uses up a port for a minute otherwise.
-        host.sysctl("net.ipv4.tcp_tw_reuse", "1");
-        host.sysctl("net.ipv4.ip_local_port_range", "1024 65535");
-    }
+    serve(&network, SERVED_AT_ONCE)?;
+    reuse_ports(&network);
     let mut figures = Vec::new();
     for work in Work::ALL {
         for contender in &Contender::ALL[1..] {
@@ -91,20 +89,22 @@ pub(super) fn run(rounds: usize, output: &Output) -> anyhow::Result<()> {
         }
     }
     drop(progress);
-    let report = Report {
-        benchmark: "traffic",
-        machine: Machine::this(),
-        rounds,
-        figures,
-    };
-    report.show(output)
+    show(&Report::new("traffic", rounds, figures), output)
+}
+
+/// Lets ports be used again at once: each connection uses up one for a minute otherwise.
+pub(super) fn reuse_ports(network: &Network) {
+    for host in [&network.client, &network.balancer] {
+        host.sysctl("net.ipv4.tcp_tw_reuse", "1");
+        host.sysctl("net.ipv4.ip_local_port_range", "1024 65535");
+    }
 }
 
 fn turn(network: &Network, contender: Contender, work: Work) -> anyhow::Result<Turn> {
     let running = contender.start(network)?;
-    let (cpu, packets) = (machine::cpu_seconds()?, packets(network)?);
-    let done = work.run(&network.client, contender.address(), TURN)?;
-    let (cpu, packets) = (machine::cpu_seconds()? - cpu, self::packets(network)? - packets);
+    let (cpu, packets) = (machine::cpu_seconds()?, packets(network));
+    let done = work.run(&network.client, CLIENTS, contender.address(), TURN)?;
+    let (cpu, packets) = (machine::cpu_seconds()? - cpu, self::packets(network) - packets);
     drop(running);
     let count = done.latencies.len();
     ensure!(
@@ -114,7 +114,7 @@ fn turn(network: &Network, contender: Contender, work: Work) -> anyhow::Result<T
         done.failures
     );
     #[expect(clippy::cast_precision_loss, reason = "nobody does 2^52 things in a second")]
-    let number = count as f64;
+    let (number, packets) = (count as f64, packets as f64);
     Ok(Turn {
         per_second: number / done.duration.as_secs_f64(),
         p50: done.latencies[count / 2],
@@ -125,13 +125,9 @@ fn turn(network: &Network, contender: Contender, work: Work) -> anyhow::Result<T
 }
 
 /// How many packets have passed the client's interface, either way.
-fn packets(network: &Network) -> anyhow::Result<f64> {
-    let links = network.client.ip_json("-statistics link show dev eth0");
-    let count = |way: &str| links[0]["stats64"][way]["packets"].as_f64();
-    count("rx")
-        .zip(count("tx"))
-        .map(|(received, sent)| received + sent)
-        .ok_or_else(|| anyhow::anyhow!("`ip` does not say how many packets there were"))
+fn packets(network: &Network) -> u64 {
+    let link = network.client.link("eth0");
+    link.received + link.sent
 }
 
 impl Figure {
@@ -151,64 +147,57 @@ impl Figure {
             cpu_seconds_per_million_packets: summary(&|turn, _| turn.cpu_per_packet * 1e6),
         }
     }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            format!("{}: {}", self.work, self.contender),
+            format!("{:.0}", self.per_second.median),
+            format!("{:.2}", self.share_of_direct.median),
+            format!("{:.0}", self.p50_microseconds.median),
+            format!("{:.0}", self.p99_microseconds.median),
+            format!("{:+.0}", self.added_p50_microseconds.median),
+            format!("{:.0}", self.cpu_microseconds.median),
+            format!("{:+.0}", self.added_cpu_microseconds.median),
+            format!("{:.2}", self.cpu_seconds_per_million_packets.median),
+        ]
+    }
 }
 
-impl Report {
-    fn show(&self, output: &Output) -> anyhow::Result<()> {
-        let rows: Vec<Vec<String>> = self
-            .figures
-            .iter()
-            .map(|figure| {
-                vec![
-                    format!("{}: {}", figure.work, figure.contender),
-                    format!("{:.0}", figure.per_second.median),
-                    format!("{:.2}", figure.share_of_direct.median),
-                    format!("{:.0}", figure.p50_microseconds.median),
-                    format!("{:.0}", figure.p99_microseconds.median),
-                    format!("{:+.0}", figure.added_p50_microseconds.median),
-                    format!("{:.0}", figure.cpu_microseconds.median),
-                    format!("{:+.0}", figure.added_cpu_microseconds.median),
-                    format!("{:.2}", figure.cpu_seconds_per_million_packets.median),
-                ]
-            })
-            .collect();
-        let header = [
-            "medians",
-            "per second",
-            "of direct",
-            "p50 µs",
-            "p99 µs",
-            "added p50",
-            "CPU µs each",
-            "added CPU",
-            "CPU s / M packets",
-        ];
-        print_table(&header.map(str::to_owned), &rows);
-        println!("{}", self.machine.describe());
-        output.json("traffic", self)?;
-        output.svg("traffic", &self.chart().svg())
-    }
-
-    fn chart(&self) -> Chart {
-        let group = |contender: &Contender| {
-            let value = |work: &Work| {
-                let figure = self
-                    .figures
-                    .iter()
-                    .find(|figure| figure.contender == contender.name() && figure.work == work.name());
-                figure.map(|figure| figure.share_of_direct.median)
-            };
-            Group {
-                label: contender.name().to_owned(),
-                values: Work::ALL.iter().map(value).collect(),
-            }
+/// Prints, writes and draws it.
+fn show(report: &Report<Figure>, output: &Output) -> anyhow::Result<()> {
+    let header = [
+        "medians",
+        "per second",
+        "of direct",
+        "p50 µs",
+        "p99 µs",
+        "added p50",
+        "CPU µs each",
+        "added CPU",
+        "CPU s / M packets",
+    ];
+    report.show(output, &header, Figure::row)?;
+    let group = |contender: &Contender| {
+        let value = |work: &Work| {
+            let figure = report
+                .figures
+                .iter()
+                .find(|figure| figure.contender == contender.name() && figure.work == work.name());
+            figure.map(|figure| figure.share_of_direct.median)
         };
-        Chart {
-            title: "Traffic through a balancer, as a share of the direct way's".to_owned(),
-            subtitle: self.machine.describe(),
-            series: Work::ALL.map(|work| format!("{} per second", work.name())).to_vec(),
-            groups: Contender::ALL[1..].iter().map(group).collect(),
-            mark: Some((1.0, "direct".to_owned())),
+        Group {
+            label: contender.name().to_owned(),
+            values: Work::ALL.iter().map(value).collect(),
         }
-    }
+    };
+    let chart = Chart {
+        heading: Heading {
+            title: "Traffic through a balancer, as a share of the direct way's".to_owned(),
+            subtitle: report.machine(),
+            series: Work::ALL.map(|work| format!("{} per second", work.name())).to_vec(),
+        },
+        groups: Contender::ALL[1..].iter().map(group).collect(),
+        mark: Some((1.0, "direct".to_owned())),
+    };
+    report.draw(output, &chart.svg())
 }

@@ -11,21 +11,18 @@ use anyhow::Context as _;
 use crate::lab::Network;
 
 /// The port that every backend serves on.
-pub(super) const PORT: u16 = 8080;
-
-/// Connections that a backend serves at once.
-const SERVED_AT_ONCE: usize = 16;
+pub(in crate::bench) const PORT: u16 = 8080;
 
 /// The longest answer.
 pub(super) const LONGEST: usize = 1 << 20;
 
-/// Serves on every backend for as long as this process runs.
-pub(super) fn serve(network: &Network) -> anyhow::Result<()> {
+/// Serves so many connections at once on every backend, for as long as this process runs.
+pub(in crate::bench) fn serve(network: &Network, at_once: usize) -> anyhow::Result<()> {
     for backend in &network.backends {
         let listener = backend
             .enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)))
             .context("a backend's port is free")?;
-        for _ in 0..SERVED_AT_ONCE {
+        for _ in 0..at_once {
             let listener = listener.try_clone()?;
             thread::spawn(move || {
                 let answer = vec![0x5a; LONGEST];

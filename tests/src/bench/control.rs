@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use balancer::{
     maglev::{self, Candidate, TableSize},
     reconcile::{DesiredBackend, DesiredService},
@@ -13,8 +13,8 @@ use balancer::{
 use balancer_common::abi::protocol::TCP;
 use serde::Serialize;
 
-use super::{million, output::Output, progress::Progress, report::Report, statistics::Summary};
-use crate::packet::{self, Host, Interface, Packet, Room, Transport, backend, service};
+use super::{failover::Failover, million, output::Output, progress::Progress, report::Report, statistics::Summary};
+use crate::packet::{Host, Room, backend, service};
 
 const SIZES: [u32; 2] = [65_537, 655_373];
 const NUMBERS: [u32; 3] = [10, 1_000, 10_000];
@@ -47,13 +47,19 @@ pub(super) fn run(rounds: usize, output: &Output) -> anyhow::Result<()> {
             );
         }
     }
-    progress.show("publishing and failing over");
-    let (publish, failover) = failover(rounds)?;
-    note("publish a table: 65537 slots", &publish);
-    note(
-        "fail over: from the verdict to the first packet elsewhere, 1000 backends",
-        &failover,
-    );
+    for (services, backends, affected) in [(1, 1_000, 1), (1_000, 100, 1), (1_000, 100, 1_000)] {
+        let what = format!("{affected} of {services} services loses one of {backends} backends");
+        progress.show(&what);
+        let failover = Failover {
+            services,
+            backends,
+            affected,
+        };
+        // All tables of all services are built anew twice in each round.
+        let durations = failover.measure(if affected > 1 { rounds.min(3) } else { rounds })?;
+        note(&format!("{what}: published, but for building"), &durations.publish);
+        note(&format!("{what}: first packet elsewhere"), &durations.failover);
+    }
     progress.show("adding a service to 9,999");
     note("add the 10,000th service", &add_service(rounds));
     progress.show("asking and changing while 1,000,000 flows are remembered");
@@ -68,7 +74,8 @@ pub(super) fn run(rounds: usize, output: &Output) -> anyhow::Result<()> {
     })
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+/// How long something takes, and what comes of it.
+pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     let started = Instant::now();
     let result = work();
     (started.elapsed(), result)
@@ -87,48 +94,6 @@ fn build(rounds: usize, slots: u32, number: u32) -> anyhow::Result<Vec<Duration>
     Ok((0..rounds)
         .map(|_| timed(|| maglev::build(&candidates, size)).0)
         .collect())
-}
-
-/// Takes one of a thousand backends away and gives it back. How long publishing took, and how long it was until a packet
-/// of a client of that backend went elsewhere.
-fn failover(rounds: usize) -> anyhow::Result<(Vec<Duration>, Vec<Duration>)> {
-    const BACKENDS: u32 = 1_000;
-    let vip: IpAddr = Ipv4Addr::new(192, 0, 2, 10).into();
-    let web = |first| DesiredService {
-        table_size: TableSize::new(65_537).expect("65,537 is a prime"),
-        ..service("web", vip, TCP, &[80], (first..=BACKENDS).map(numbered))
-    };
-    let (mut publish, mut failover) = (Vec::new(), Vec::new());
-    let mut played = Ok(());
-    Host::run(|host| {
-        played = (|| {
-            host.serve([web(1)]);
-            let packet = (1..=u16::MAX)
-                .map(|port| {
-                    let client = SocketAddr::from((Ipv4Addr::new(198, 51, 100, 7), port));
-                    Packet::new(Transport::syn(), client, SocketAddr::new(vip, 80)).frame()
-                })
-                .find(|frame| backend_of(host, frame) == address(1))
-                .context("some client has the first backend")?;
-            for _ in 0..rounds {
-                host.dataplane().take_build_durations();
-                let (duration, ()) = timed(|| host.serve([web(2)]));
-                let built: Duration = host.dataplane().take_build_durations().iter().sum();
-                let (first_packet, elsewhere) = timed(|| backend_of(host, &packet));
-                ensure!(elsewhere != address(1), "the packet went to a backend that is gone");
-                publish.push(duration.saturating_sub(built));
-                failover.push(duration + first_packet);
-                host.serve([web(1)]);
-            }
-            Ok(())
-        })();
-    });
-    played.map(|()| (publish, failover))
-}
-
-fn backend_of(host: &mut Host<'_>, frame: &[u8]) -> IpAddr {
-    let outcome = host.receive(Interface::CLIENTS, frame);
-    packet::read(&outcome.frame).destination.ip()
 }
 
 fn add_service(rounds: usize) -> Vec<Duration> {
@@ -160,11 +125,13 @@ fn add_service(rounds: usize) -> Vec<Duration> {
     durations
 }
 
-fn numbered(number: u32) -> DesiredBackend {
+/// A backend with a number.
+pub(super) fn numbered(number: u32) -> DesiredBackend {
     backend(SocketAddr::new(address(number), 8080))
 }
 
-fn address(number: u32) -> IpAddr {
+/// Its address.
+pub(super) fn address(number: u32) -> IpAddr {
     let [_, _, high, low] = number.to_be_bytes();
     Ipv4Addr::new(10, 2, high, low).into()
 }

@@ -1,13 +1,14 @@
 //! The benchmarks: what the balancer costs, beside what it is compared with in the same run.
 //!
 //! - `packet`: nanoseconds per packet in the kernel's program.
-//! - `control`: how long the daemon's own work takes, `million` with as many flows.
+//! - `control`: how long the daemon's own work takes, `million` with as many flows, `failover` until packets go elsewhere.
 //! - `traffic`: connections through namespaces, beside what else balances them.
 //! - `flood`: connections through namespaces while SYNs come from everywhere.
 //! - `probes`: what health checks of two thousand backends cost.
 //! - `scrape`: how long the metrics of a hundred thousand backends take.
 //! - `scale`: packets and maps, as there is more of everything.
 //! - `machine`: what they are run on.
+//! - `programs`: what the kernel is told to run.
 //! - `progress`: what is being measured.
 //! - `statistics`, `report`, `output`: from samples to a table, a drawing and JSON.
 //! - `chart`, `curves`, `svg`: drawings.
@@ -15,12 +16,14 @@
 mod chart;
 mod control;
 mod curves;
+mod failover;
 mod flood;
 mod machine;
 mod million;
 mod output;
 mod packet;
 mod probes;
+mod programs;
 mod progress;
 mod report;
 mod scale;
@@ -44,11 +47,14 @@ use self::output::Output;
     about = "Measure the balancer beside what it is compared with"
 )]
 pub struct Arguments {
-    /// Which one; all of them unless named
-    name: Option<Name>,
+    /// Which ones; all of them unless named
+    names: Vec<Name>,
     /// Where results are written
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
+    /// Where drawings are written besides
+    #[arg(long)]
+    charts: Option<PathBuf>,
     /// How often everything is measured: more rounds, less noise
     #[arg(long, default_value_t = 25)]
     rounds: usize,
@@ -86,10 +92,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         rustix::process::geteuid().is_root(),
         "namespaces and XDP programs take root: start the benchmarks by `cargo xtask bench`"
     );
-    let output = Output::new(&arguments.out)?;
-    let names = arguments
-        .name
-        .map_or_else(|| Name::value_variants().to_vec(), |name| vec![name]);
+    let output = Output::new(&arguments.out, arguments.charts.as_deref())?;
+    let names = match arguments.names.as_slice() {
+        [] => Name::value_variants(),
+        names => names,
+    };
     for name in names {
         match name {
             Name::Packet => packet::run(arguments.rounds.max(1), &arguments.only, &output)?,

@@ -9,33 +9,45 @@ use anyhow::Context as _;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
-/// A folder for results.
+/// Folders for results.
 #[derive(Debug)]
-pub(super) struct Output(PathBuf);
+pub(super) struct Output {
+    results: PathBuf,
+    /// For drawings besides.
+    charts: Option<PathBuf>,
+}
 
 impl Output {
-    /// Uses this folder, and makes it if it is not there.
-    pub(super) fn new(folder: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        Ok(Self(folder.to_owned()))
+    /// Uses these folders, and makes them if they are not there.
+    pub(super) fn new(results: &Path, charts: Option<&Path>) -> anyhow::Result<Self> {
+        for folder in [Some(results), charts].into_iter().flatten() {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
+        Ok(Self {
+            results: results.to_owned(),
+            charts: charts.map(Path::to_owned),
+        })
     }
 
     /// Writes a result as JSON.
     pub(super) fn json(&self, name: &str, result: &impl Serialize) -> anyhow::Result<()> {
-        self.write(&format!("{name}.json"), &(serde_json::to_string_pretty(result)? + "\n"))
+        let json = serde_json::to_string_pretty(result)? + "\n";
+        write(&self.results.join(format!("{name}.json")), &json)
     }
 
     /// Writes a drawing.
     pub(super) fn svg(&self, name: &str, drawing: &str) -> anyhow::Result<()> {
-        self.write(&format!("{name}.svg"), drawing)
-    }
-
-    fn write(&self, name: &str, content: &str) -> anyhow::Result<()> {
-        let path = self.0.join(name);
-        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("wrote {}", path.display());
+        for folder in [Some(&self.results), self.charts.as_ref()].into_iter().flatten() {
+            write(&folder.join(format!("{name}.svg")), drawing)?;
+        }
         Ok(())
     }
+}
+
+fn write(path: &Path, content: &str) -> anyhow::Result<()> {
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("wrote {}", path.display());
+    Ok(())
 }
 
 /// Prints a table, the numbers of which are in all columns but the first.

@@ -34,9 +34,12 @@ const PACKETS: u32 = 50_000;
 
 /// What is there more and more of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 enum Dimension {
+    /// Packets go to all of them.
     Services,
+    /// Packets go to one of them.
+    IdleServices,
     Backends,
     Flows,
 }
@@ -47,8 +50,6 @@ struct Point {
     dimension: Dimension,
     number: u32,
     nanoseconds: Summary,
-    /// The median as a multiple of the stateless encapsulation's, measured in turn.
-    multiple: f64,
     /// Memory of all maps.
     megabytes: f64,
 }
@@ -78,20 +79,18 @@ fn measure(dimension: Dimension, number: u32, rounds: usize) -> anyhow::Result<P
             let sample = dimension.sample(number);
             let ingress = Interface::BACKENDS.index;
             harness.run(Subject::Balancer, &sample, ingress, 2 * sample.flows())?;
-            let mut times = [const { Vec::new() }; 3];
+            let mut times = [const { Vec::new() }; 2];
             for _ in 0..rounds {
-                let subjects = [Subject::Nothing, Subject::Encapsulation, Subject::Balancer];
+                let subjects = [Subject::Nothing, Subject::Balancer];
                 for (times, subject) in times.iter_mut().zip(subjects) {
                     times.push(harness.run(subject, &sample, ingress, PACKETS)?);
                 }
             }
-            let [nothing, encapsulation, balancer] = times.map(Summary::of);
-            let nanoseconds = balancer.above(nothing);
+            let [nothing, balancer] = times.map(Summary::of);
             Ok(Point {
                 dimension,
                 number,
-                nanoseconds,
-                multiple: nanoseconds.median / encapsulation.above(nothing).median,
+                nanoseconds: balancer.above(nothing),
                 megabytes: machine::megabytes_of_maps()?,
             })
         })());
@@ -100,11 +99,12 @@ fn measure(dimension: Dimension, number: u32, rounds: usize) -> anyhow::Result<P
 }
 
 impl Dimension {
-    const ALL: [Self; 3] = [Self::Services, Self::Backends, Self::Flows];
+    const ALL: [Self; 4] = [Self::Services, Self::IdleServices, Self::Backends, Self::Flows];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Services => "services",
+            Self::IdleServices => "services, one in use",
             Self::Backends => "backends",
             Self::Flows => "flows",
         }
@@ -112,7 +112,7 @@ impl Dimension {
 
     const fn numbers(self) -> [u32; 5] {
         match self {
-            Self::Services => SERVICES,
+            Self::Services | Self::IdleServices => SERVICES,
             Self::Backends => BACKENDS,
             Self::Flows => FLOWS,
         }
@@ -121,7 +121,7 @@ impl Dimension {
     fn room(self, number: u32) -> Room {
         let room = Room::default();
         match self {
-            Self::Services => Room {
+            Self::Services | Self::IdleServices => Room {
                 services: number.max(room.services),
                 backends: number.max(room.backends),
                 ..room
@@ -139,7 +139,7 @@ impl Dimension {
 
     fn services(self, number: u32) -> Vec<DesiredService> {
         match self {
-            Self::Services => (0..number)
+            Self::Services | Self::IdleServices => (0..number)
                 .map(|number| DesiredService {
                     forwarding: Forwarding::Ipip,
                     tracking: Tracking::Changes,
@@ -162,7 +162,7 @@ impl Dimension {
         let service = SocketAddr::new(vip(0), 80);
         match self {
             Self::Services => Sample::requests_to_neighbours(Transport::ack(), service).of_flows(1 << number.ilog2()),
-            Self::Backends => Sample::request(Transport::ack(), service).of_flows(CLIENTS),
+            Self::IdleServices | Self::Backends => Sample::request(Transport::ack(), service).of_flows(CLIENTS),
             Self::Flows => Sample::request(Transport::ack(), service).of_flows(number),
         }
     }
@@ -170,31 +170,24 @@ impl Dimension {
 
 /// Prints, writes and draws it.
 fn show(report: &Report<Point>, output: &Output) -> anyhow::Result<()> {
-    let header = [
-        "",
-        "ns per packet: median (minimum)",
-        "× encapsulation",
-        "× the first",
-        "MB of maps",
-    ];
+    let header = ["", "ns per packet: median (minimum)", "× the first", "MB of maps"];
     report.show(output, &header, |point| {
         let Summary { median, minimum, .. } = point.nanoseconds;
         vec![
             format!("{} {}", point.number, point.dimension.name()),
             format!("{median:.0} ({minimum:.0})"),
-            format!("{:.2}", point.multiple),
             format!("{:.2}", growth(&report.figures, point)),
             format!("{:.0}", point.megabytes),
         ]
     })?;
-    for dimension in [Dimension::Services, Dimension::Backends] {
+    for dimension in [Dimension::Services, Dimension::IdleServices, Dimension::Backends] {
         let most = report
             .figures
             .iter()
             .find(|point| point.dimension == dimension && point.number == MOST);
         let growth = most.map_or(f64::NAN, |point| growth(&report.figures, point));
         println!(
-            "{MOST} {} cost × {growth:.2} of {}; × {BEARABLE} is bearable",
+            "{}: a packet with {MOST} takes × {growth:.2} of that with {}; × {BEARABLE} is bearable",
             dimension.name(),
             dimension.numbers()[0]
         );
@@ -202,11 +195,11 @@ fn show(report: &Report<Point>, output: &Output) -> anyhow::Result<()> {
     report.draw(output, &drawing(report).svg())
 }
 
-/// How many times as long a packet takes as with the least of what there is more of here, each as a multiple of what was
-/// measured in turn with it.
+/// How many times as long a packet takes as with the least of what there is more of here. The minima are compared: the two
+/// were not measured in turn, and what disturbs one does not disturb the other.
 fn growth(points: &[Point], point: &Point) -> f64 {
     let first = points.iter().find(|first| first.dimension == point.dimension);
-    first.map_or(f64::NAN, |first| point.multiple / first.multiple)
+    first.map_or(f64::NAN, |first| point.nanoseconds.minimum / first.nanoseconds.minimum)
 }
 
 fn drawing(report: &Report<Point>) -> Curves {

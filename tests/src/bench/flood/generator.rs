@@ -18,7 +18,10 @@ use aya::{
 use balancer_common::abi::Mac;
 
 use crate::{
-    bench::{machine, packet::context},
+    bench::{
+        machine,
+        programs::{context, program},
+    },
     lab::{Namespace, SetOnDrop},
     packet::{Packet, Transport},
 };
@@ -152,11 +155,4 @@ fn first_frame(target: &Target) -> anyhow::Result<[u8; FRAME]> {
     first
         .copied()
         .with_context(|| format!("a SYN has {} bytes instead of {FRAME}", frame.len()))
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
-    let program = ebpf
-        .program_mut(name)
-        .with_context(|| format!("there is no program {name}"))?;
-    Ok(program.try_into()?)
 }

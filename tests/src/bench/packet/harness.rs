@@ -8,11 +8,17 @@ use anyhow::{Context as _, ensure};
 use aya::{
     Ebpf,
     maps::{Array, MapData, ProgramArray},
-    programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp, loaded_programs},
+    programs::{ProgramFd, TestRun as _, TestRunOptions, loaded_programs},
 };
 
 use super::sample::{Sample, WORDS};
-use crate::{bench::machine, packet::Action};
+use crate::{
+    bench::{
+        machine,
+        programs::{context, program},
+    },
+    packet::Action,
+};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("EBPF_OBJECTS"), "/bench"));
 
@@ -111,13 +117,6 @@ impl Harness {
     }
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
-    let program = ebpf
-        .program_mut(name)
-        .with_context(|| format!("there is no program {name}"))?;
-    Ok(program.try_into()?)
-}
-
 fn take(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps::Map> {
     ebpf.take_map(name).with_context(|| format!("there is no map {name}"))
 }
@@ -131,14 +130,4 @@ fn descriptor(id: u32) -> anyhow::Result<ProgramFd> {
         }
     }
     anyhow::bail!("the balancer's program is gone")
-}
-
-/// `struct xdp_md` (linux/bpf.h): where the packet begins and ends, its metadata, the interface it came in by and its
-/// queue, the interface it leaves by.
-pub(in crate::bench) fn context(length: usize, ingress: u32) -> Vec<u8> {
-    let length = u32::try_from(length).expect("frames are short");
-    [0, length, 0, ingress, 0, 0]
-        .into_iter()
-        .flat_map(u32::to_ne_bytes)
-        .collect()
 }

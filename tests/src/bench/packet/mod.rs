@@ -13,14 +13,14 @@ mod setting;
 use anyhow::{Context as _, ensure};
 
 pub(super) use self::{
-    harness::{Harness, Subject, context},
+    harness::{Harness, Subject},
     sample::Sample,
 };
 use self::{
-    report::{Figure, Report},
+    report::{Figure, Measured},
     setting::{Case, MAX_FLOWS, Setting},
 };
-use super::{machine, output::Output, progress::Progress, statistics::Summary};
+use super::{machine, output::Output, progress::Progress, report::Report, statistics::Summary};
 use crate::packet::{Host, Interface, Transport, address};
 
 /// Packets in one measurement: a millisecond or so, shorter than most of what disturbs it.
@@ -36,17 +36,17 @@ pub(super) fn run(rounds: usize, only: &str, output: &Output) -> anyhow::Result<
         !settings.is_empty(),
         "there is nothing to measure that is called {only}"
     );
-    let mut report = Report::new(rounds, PACKETS);
+    let mut measured = Vec::new();
     let progress = Progress::new("packet");
     for (number, setting) in settings.iter().enumerate() {
         progress.show(&format!("{} of {}: {}", number + 1, settings.len(), setting.name()));
-        let mut measured = None;
-        Host::run_with_flows(MAX_FLOWS, |host| measured = Some(measure(host, *setting, rounds)));
-        let figures = measured.context("the host has been played")?;
-        report.add(*setting, figures.with_context(|| setting.name())?);
+        let mut figures = None;
+        Host::run_with_flows(MAX_FLOWS, |host| figures = Some(measure(host, *setting, rounds)));
+        let figures = figures.context("the host has been played")?;
+        measured.push(Measured::new(*setting, figures.with_context(|| setting.name())?));
     }
     drop(progress);
-    report.show(output)
+    report::show(&Report::new("packet", rounds, measured), output)
 }
 
 /// What is measured in each round, in turn, so that what disturbs the machine disturbs all alike.

@@ -10,10 +10,14 @@ use balancer_common::abi::{Forwarding, Tracking, protocol};
 use serde::Serialize;
 
 use super::sample::{ENDLESS, Sample};
-use crate::packet::{Action, Host, Interface, Transport, backend, service};
+use crate::packet::{Action, Host, Interface, Transport, backend, full_nat, service};
 
 /// Room for flows.
 pub(super) const MAX_FLOWS: u32 = 1 << 20;
+
+/// Ports that full NAT sends from, and how long it keeps one for a flow, in seconds: longer than any measurement.
+const SOURCE_PORTS: (u16, u16) = (1_024, 65_535);
+const IDLE: u32 = 3_600;
 
 const BACKENDS: u16 = 100;
 const SLOTS: u32 = 65_537;
@@ -70,13 +74,13 @@ impl Setting {
     pub(super) fn all() -> Vec<Self> {
         let mut settings = Vec::new();
         for forwarding in Forwarding::ALL {
-            // The configuration refuses it.
-            if forwarding == Forwarding::FullNat {
-                continue;
-            }
             for protocol in [protocol::TCP, protocol::UDP] {
                 for ip in [4, 6] {
                     for tracking in [Tracking::Full, Tracking::Changes] {
+                        // The configuration refuses it: the flow is where the addresses of a packet are.
+                        if forwarding == Forwarding::FullNat && tracking != Tracking::Full {
+                            continue;
+                        }
                         settings.push(Self {
                             forwarding,
                             ip,
@@ -149,7 +153,7 @@ impl Setting {
                 ingress: Interface::BACKENDS.index,
                 begun_by,
             })
-            .filter(|case| self.forwarding.replies_return() || !case.name.starts_with("reply"))
+            .filter(|case| self.has_known_replies() || !case.name.starts_with("reply"))
             .collect()
     }
 
@@ -162,12 +166,21 @@ impl Setting {
         })
     }
 
+    /// Whether replies pass here, and to the client's own address: under full NAT the program alone knows where to.
+    fn has_known_replies(self) -> bool {
+        self.forwarding.replies_return() && self.forwarding != Forwarding::FullNat
+    }
+
     fn service(self, name: &str, ports: &[u16], backends: impl IntoIterator<Item = DesiredBackend>) -> DesiredService {
-        DesiredService {
+        let service = DesiredService {
             forwarding: self.forwarding,
             tracking: self.tracking,
             table_size: TableSize::new(SLOTS).expect("the size is a prime"),
             ..service(name, self.vip(), self.protocol, ports, backends)
+        };
+        match self.forwarding {
+            Forwarding::FullNat => full_nat(service, &self.sources(), SOURCE_PORTS, IDLE),
+            _ => service,
         }
     }
 
@@ -176,6 +189,14 @@ impl Setting {
             4 => Ipv4Addr::new(192, 0, 2, 10).into(),
             _ => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10).into(),
         }
+    }
+
+    /// The addresses that full NAT sends from.
+    fn sources(self) -> [IpAddr; 4] {
+        [1, 2, 3, 4].map(|number| match self.ip {
+            4 => Ipv4Addr::new(10, 2, 1, number).into(),
+            _ => Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0xf, number.into()).into(),
+        })
     }
 
     fn replying_backend(self) -> DesiredBackend {

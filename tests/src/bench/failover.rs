@@ -1,0 +1,106 @@
+//! How long it takes from the decision that a backend is gone to the first packet that goes elsewhere.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use balancer::{maglev::TableSize, reconcile::DesiredService};
+use balancer_common::abi::protocol::TCP;
+
+use super::control::{address, numbered, timed};
+use crate::packet::{self, Host, Interface, Packet, Room, Transport, service};
+
+/// What is there, and what loses its first backend.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failover {
+    /// How many services there are.
+    pub(super) services: u32,
+    /// How many backends each of them has: the same ones.
+    pub(super) backends: u32,
+    /// Of how many services the backend goes.
+    pub(super) affected: u32,
+}
+
+/// How long it took, each time.
+#[derive(Debug, Default)]
+pub(super) struct Durations {
+    /// From the decision to the last table's publication, without building them.
+    pub(super) publish: Vec<Duration>,
+    /// From the decision to the first packet elsewhere.
+    pub(super) failover: Vec<Duration>,
+}
+
+impl Failover {
+    /// Takes the backend away and gives it back, so many times.
+    pub(super) fn measure(self, rounds: usize) -> anyhow::Result<Durations> {
+        let room = Room {
+            services: self.services.max(1_023),
+            backends: (self.services * self.backends).max(1_023),
+            ..Room::default()
+        };
+        let mut durations = None;
+        Host::run_with(room, |host| durations = Some(self.play(host, rounds)));
+        durations.context("the host has been played")?
+    }
+
+    fn play(self, host: &mut Host<'_>, rounds: usize) -> anyhow::Result<Durations> {
+        host.serve(self.all(false));
+        // The last of those that are affected is the last one to be published.
+        let packet = client_of_first_backend(host, vip(self.affected - 1))?;
+        let mut durations = Durations::default();
+        for _ in 0..rounds {
+            host.dataplane().take_build_durations();
+            let without = self.all(true);
+            let (duration, ()) = timed(|| host.serve(without));
+            let built: Duration = host.dataplane().take_build_durations().iter().sum();
+            let (first_packet, elsewhere) = timed(|| backend_of(host, &packet));
+            ensure!(elsewhere != address(1), "the packet went to a backend that is gone");
+            durations.publish.push(duration.saturating_sub(built));
+            durations.failover.push(duration + first_packet);
+            host.serve(self.all(false));
+        }
+        Ok(durations)
+    }
+
+    /// All services, without what is gone or with it.
+    fn all(self, gone: bool) -> Vec<DesiredService> {
+        (0..self.services)
+            .map(|number| {
+                let first = if gone && number < self.affected { 2 } else { 1 };
+                DesiredService {
+                    table_size: TableSize::new(65_537).expect("65,537 is a prime"),
+                    ..service(
+                        &format!("web-{number}"),
+                        vip(number),
+                        TCP,
+                        &[80],
+                        (first..=self.backends).map(numbered),
+                    )
+                }
+            })
+            .collect()
+    }
+}
+
+/// A packet that goes to the first backend.
+fn client_of_first_backend(host: &mut Host<'_>, vip: IpAddr) -> anyhow::Result<Vec<u8>> {
+    (1..=u16::MAX)
+        .map(|port| {
+            let client = SocketAddr::from((Ipv4Addr::new(198, 51, 100, 7), port));
+            Packet::new(Transport::syn(), client, SocketAddr::new(vip, 80)).frame()
+        })
+        .find(|frame| backend_of(host, frame) == address(1))
+        .context("some client has the first backend")
+}
+
+fn backend_of(host: &mut Host<'_>, frame: &[u8]) -> IpAddr {
+    let outcome = host.receive(Interface::CLIENTS, frame);
+    packet::read(&outcome.frame).destination.ip()
+}
+
+fn vip(number: u32) -> IpAddr {
+    let [_, a, b, c] = number.to_be_bytes();
+    Ipv4Addr::new(100, a, b, c).into()
+}

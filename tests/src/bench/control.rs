@@ -48,7 +48,7 @@ pub(super) fn run(rounds: usize, output: &Output) -> anyhow::Result<()> {
         }
     }
     for (services, backends, affected) in [(1, 1_000, 1), (1_000, 100, 1), (1_000, 100, 1_000)] {
-        let what = format!("{affected} of {services} services loses one of {backends} backends");
+        let what = format!("{affected} of {services} services, one of {backends} backends down");
         progress.show(&what);
         let failover = Failover {
             services,

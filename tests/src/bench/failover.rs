@@ -1,4 +1,4 @@
-//! How long it takes from the decision that a backend is gone to the first packet that goes elsewhere.
+//! How long it takes from the decision that a backend is down to the first packet that goes elsewhere.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -7,19 +7,19 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use balancer::{maglev::TableSize, reconcile::DesiredService};
-use balancer_common::abi::protocol::TCP;
+use balancer_common::abi::{BackendFlags, protocol::TCP};
 
 use super::control::{address, numbered, timed};
 use crate::packet::{self, Host, Interface, Packet, Room, Transport, service};
 
-/// What is there, and what loses its first backend.
+/// What is there, and what has its first backend go down.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failover {
     /// How many services there are.
     pub(super) services: u32,
     /// How many backends each of them has: the same ones.
     pub(super) backends: u32,
-    /// Of how many services the backend goes.
+    /// In how many services the backend goes down.
     pub(super) affected: u32,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Durations {
 }
 
 impl Failover {
-    /// Takes the backend away and gives it back, so many times.
+    /// Has the backend go down and come up, so many times.
     pub(super) fn measure(self, rounds: usize) -> anyhow::Result<Durations> {
         let room = Room {
             services: self.services.max(1_023),
@@ -52,11 +52,11 @@ impl Failover {
         let mut durations = Durations::default();
         for _ in 0..rounds {
             host.dataplane().take_build_durations();
-            let without = self.all(true);
-            let (duration, ()) = timed(|| host.serve(without));
+            let down = self.all(true);
+            let (duration, ()) = timed(|| host.serve(down));
             let built: Duration = host.dataplane().take_build_durations().iter().sum();
             let (first_packet, elsewhere) = timed(|| backend_of(host, &packet));
-            ensure!(elsewhere != address(1), "the packet went to a backend that is gone");
+            ensure!(elsewhere != address(1), "the packet went to a backend that is down");
             durations.publish.push(duration.saturating_sub(built));
             durations.failover.push(duration + first_packet);
             host.serve(self.all(false));
@@ -64,20 +64,18 @@ impl Failover {
         Ok(durations)
     }
 
-    /// All services, without what is gone or with it.
-    fn all(self, gone: bool) -> Vec<DesiredService> {
+    /// All services, with the first backend up or down.
+    fn all(self, down: bool) -> Vec<DesiredService> {
         (0..self.services)
             .map(|number| {
-                let first = if gone && number < self.affected { 2 } else { 1 };
+                let mut backends: Vec<_> = (1..=self.backends).map(numbered).collect();
+                if let Some(first) = backends.first_mut().filter(|_| down && number < self.affected) {
+                    first.weight = 0;
+                    first.flags = BackendFlags::DOWN.with(BackendFlags::EXPECTED);
+                }
                 DesiredService {
                     table_size: TableSize::new(65_537).expect("65,537 is a prime"),
-                    ..service(
-                        &format!("web-{number}"),
-                        vip(number),
-                        TCP,
-                        &[80],
-                        (first..=self.backends).map(numbered),
-                    )
+                    ..service(&format!("web-{number}"), vip(number), TCP, &[80], backends)
                 }
             })
             .collect()

@@ -44,4 +44,8 @@ counted! {
     Untranslatable = 16, "untranslatable";
     /// A packet whose source the service's allow and deny lists do not admit.
     SourceDenied = 17, "source_denied";
+    /// A packet that begins a flow of a client that has begun as many as the service lets one begin for now.
+    ClientLimited = 18, "client_limited";
+    /// A packet that begins a flow of a service of which as many have begun as may for now.
+    ServiceLimited = 19, "service_limited";
 }

@@ -12,6 +12,7 @@
 pub mod abi;
 pub mod affinity;
 pub mod checksum;
+pub mod client_budget;
 pub mod decapsulation;
 pub mod ecn;
 pub mod encapsulation;

@@ -1,6 +1,7 @@
 //! How often something may happen.
 
 /// A rate that may be exceeded for a moment.
+#[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rate {
     /// Nanoseconds in which one token comes in.
@@ -10,6 +11,9 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// No limit: every bucket has a token.
+    pub const UNLIMITED: Self = Self { interval: 0, burst: 0 };
+
     /// So many a second, and so many at once.
     pub const fn per_second(tokens: u64, burst: u64) -> Self {
         Self {
@@ -29,18 +33,53 @@ pub struct TokenBucket {
     full_again: u64,
 }
 
+// SAFETY: the bucket is an integer.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for TokenBucket {}
+
 impl TokenBucket {
-    /// Takes a token at the time `now`, in nanoseconds of a clock that never goes back. Returns whether there was one.
+    /// The bucket with this word.
+    #[inline(always)]
+    pub const fn from_bits(full_again: u64) -> Self {
+        Self { full_again }
+    }
+
+    /// The word that stands for it. Of two buckets, the one with the lower word is full sooner.
+    #[inline(always)]
+    pub const fn bits(self) -> u64 {
+        self.full_again
+    }
+
+    /// The bucket after a token was taken at the time `now`, in nanoseconds of a clock that never goes back. `None` if there is none.
+    ///
+    /// A bucket that is emptier than it can be at this rate, since another rate has held before, counts as full.
+    #[inline(always)]
+    pub const fn after_taking(self, rate: Rate, now: u64) -> Option<Self> {
+        /// How much later than this CPU's another one's time may be, in nanoseconds; far more than it is.
+        const AHEAD: u64 = 1_000_000_000;
+        let room = rate.burst * rate.interval;
+        let before = if self.full_again < now || self.full_again > now + room + AHEAD {
+            now
+        } else {
+            self.full_again
+        };
+        let after = before + rate.interval;
+        if after - now > room {
+            return None;
+        }
+        Some(Self { full_again: after })
+    }
+
+    /// Takes a token at the time `now`, as [`after_taking`](Self::after_taking) has it. Returns whether there was one.
     #[inline(always)]
     pub const fn take(&mut self, rate: Rate, now: u64) -> bool {
-        let room = rate.burst * rate.interval;
-        let before = if self.full_again > now { self.full_again } else { now };
-        let after = before + rate.interval;
-        let there_was_one = after - now <= room;
-        if there_was_one {
-            self.full_again = after;
+        match self.after_taking(rate, now) {
+            Some(after) => {
+                *self = after;
+                true
+            }
+            None => false,
         }
-        there_was_one
     }
 }
 
@@ -78,6 +117,28 @@ mod tests {
         let later = 1_000 * RATE.interval;
         let taken = (0..1_000).filter(|_| bucket.take(RATE, later)).count();
         assert_eq!(taken, 50);
+    }
+
+    #[test]
+    fn without_a_limit_there_is_always_a_token() {
+        let mut bucket = TokenBucket::default();
+        assert!((0..1_000).all(|_| bucket.take(Rate::UNLIMITED, 5)));
+    }
+
+    #[test]
+    fn a_bucket_that_another_rate_has_emptied_is_full_at_the_new_one() {
+        let slow = Rate::per_second(1, 1_000);
+        let mut bucket = TokenBucket::default();
+        while bucket.take(slow, 0) {}
+        let taken = (0..1_000).filter(|_| bucket.take(RATE, 0)).count();
+        assert_eq!(taken, 50);
+    }
+
+    #[test]
+    fn a_cpu_that_is_late_finds_an_empty_bucket_empty() {
+        let mut bucket = TokenBucket::default();
+        while bucket.take(RATE, 10_000_000) {}
+        assert!((0..10_000_000).step_by(100_000).all(|late| !bucket.take(RATE, late)));
     }
 
     proptest! {

@@ -39,6 +39,8 @@ pub(crate) fn forward(
     let is_known = known.is_some();
     let backend_index = match known {
         Some(flow) => of_flow(flow, headers, service.timeout)?,
+        // Whether the flow may begin is to be decided.
+        None if service.has_limits() && (is_tracked || tcp::is_request(headers.tcp_flags)) => return None,
         None => of_slot(service, &key, headers)?,
     };
     if backend_index == 0 {

@@ -25,6 +25,9 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
     let mut selection = Selection::NONE;
     select(packet, headers, service, Purpose::Forward, &mut selection)?;
     trace::note_backend(selection.index, selection.reason);
+    if selection.begins_flow {
+        admit::new_flow(service, record, headers, Purpose::Forward)?;
+    }
     if headers.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }

@@ -316,6 +316,11 @@ fn explanation(context: &XdpContext) -> Explanation {
     let mut selection = Selection::NONE;
     let packet = XdpPacket::new(context);
     if inbound::select(&packet, &headers, index, Purpose::Ask, &mut selection).is_ok() {
+        let is_known = matches!(selection.reason, Reason::Flow | Reason::Connection) && !selection.begins_flow;
+        if !is_known && admit::new_flow(index, service, &headers, Purpose::Ask).is_err() {
+            explanation.reason = Reason::Limited as u32;
+            return explanation;
+        }
         explanation.backend = selection.index;
         explanation.reason = selection.reason as u32;
     }

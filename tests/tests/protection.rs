@@ -3,12 +3,18 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Instant,
 };
 
 use balancer::control::protocol::{Lookup, LookupReason, Request, Response};
-use balancer_tests::lab::{
-    Arms, Balancer, Connection, Farm, HttpServer, Network, Servers, Service, Tracer, UdpServer, get_from, under_load,
+use balancer_tests::{
+    lab::{
+        Arms, Balancer, Connection, Farm, HttpServer, Network, Servers, Service, Tracer, UdpServer, eventually,
+        get_from, under_load,
+    },
+    packet::{Packet, Transport},
 };
+use socket2::{Domain, Protocol, Socket, Type};
 
 const HTTP: u16 = 8080;
 const UDP: u16 = 5300;
@@ -146,6 +152,60 @@ fn a_client_is_kept_out_and_let_in_again_while_others_notice_nothing() {
     });
     assert_eq!(toll.harms, []);
     assert!(toll.newcomers > 10 && toll.exchanges > 100, "{toll:?}");
+}
+
+/// A SYN from the unwelcome client, without what is below TCP.
+fn request(port: u16) -> Vec<u8> {
+    let packet = Packet::new(Transport::syn(), SocketAddr::from((UNWELCOME, port)), VIP);
+    packet.frame()[packet.transport()..].to_vec()
+}
+
+#[test]
+fn a_flood_from_one_client_is_held_back_while_another_connects_freely() {
+    const RATE: u64 = 500;
+    const BURST: u64 = 1_000;
+    const FLOOD: usize = 20_000;
+    let site = Site::new();
+    let limits = format!("new_flows_per_client = {{ rate = {RATE}, burst = {BURST} }}");
+    let web = Service::tcp("web", Network::VIP, &[80])
+        .limits(&limits)
+        .backends(BACKENDS, HTTP);
+    let names = Service::udp("names", Network::VIP, &[53])
+        .limits(&limits)
+        .backends(BACKENDS, UDP);
+    let balancer = site.start(&format!("{web}{names}"));
+    let limited = "balancer_drops_total{reason=\"client_limited\"}";
+    let socket = site
+        .network
+        .client
+        .enter(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP)));
+    let socket = socket.unwrap();
+    socket.bind(&SocketAddr::from((UNWELCOME, 0)).into()).unwrap();
+    let (seconds, toll) = under_load(&site.network.client, SERVERS, || {
+        let mut ports = 10_000..;
+        let mut send = |count| {
+            for port in ports.by_ref().take(count) {
+                socket
+                    .send_to(&request(port), &SocketAddr::from((Network::VIP, 0)).into())
+                    .unwrap();
+            }
+        };
+        let begun = Instant::now();
+        send(FLOOD);
+        let seconds = begun.elapsed().as_secs() + 1;
+        eventually("an answer that nothing more may begin", || {
+            send(FLOOD / 40);
+            let reason = lookup(&balancer, UNWELCOME).reason;
+            (reason == LookupReason::Limited).then_some(())
+        });
+        assert_eq!(lookup(&balancer, Network::CLIENT).reason, LookupReason::Maglev);
+        seconds
+    });
+    assert_eq!(toll.harms, []);
+    assert!(toll.newcomers > 10 && toll.exchanges > 100, "{toll:?}");
+    let refused = balancer.metric(limited);
+    let least = (FLOOD as u64).saturating_sub(BURST + RATE * seconds);
+    assert!(refused >= least && refused > 0, "{refused} of {FLOOD} in {seconds} s");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub enum Reason {
     Connection = 6,
     /// The service's source lists do not admit the client.
     Denied = 7,
+    /// As many new flows of the client or of the service have begun as may for now.
+    Limited = 8,
 }
 
 impl Reason {
@@ -36,6 +38,7 @@ impl Reason {
             5 => Some(Self::Pin),
             6 => Some(Self::Connection),
             7 => Some(Self::Denied),
+            8 => Some(Self::Limited),
             _ => None,
         }
     }
@@ -114,10 +117,11 @@ mod tests {
             Reason::Pin,
             Reason::Connection,
             Reason::Denied,
+            Reason::Limited,
         ] {
             assert_eq!(Reason::from_u32(reason as u32), Some(reason));
         }
-        assert_eq!(Reason::from_u32(8), None);
+        assert_eq!(Reason::from_u32(9), None);
         assert_eq!(Reason::from_u32(u32::MAX), None);
     }
 

@@ -44,7 +44,7 @@ pub use pin::Pin;
 pub use prefix::ClientPrefix;
 pub use probe::{Probed, probe_mark, probed_backend};
 pub use route::{NeighborRequest, ROUTE_CACHE, Route};
-pub use service::{AffinityKind, Forwarding, Selection, Service, ServiceParts, Tracking, WhenDown};
+pub use service::{AffinityKind, Forwarding, Limits, Selection, Service, ServiceParts, Tracking, WhenDown};
 pub use slot::Slot;
 pub use table::{LARGE_TABLE, MEDIUM_TABLE, SMALL_TABLE, TableClass};
 pub use tick::Tick;
@@ -52,7 +52,7 @@ pub use trace::{CAPTURED, Capture, Decision, TraceFilter};
 pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];
@@ -105,6 +105,6 @@ macro_rules! record {
 pub(crate) use record;
 
 /// Bytes of the field that the function picks.
-const fn size_of_field<Record, Field>(_pick: fn(&Record) -> &Field) -> usize {
+pub(crate) const fn size_of_field<Record, Field>(_pick: fn(&Record) -> &Field) -> usize {
     size_of::<Field>()
 }

@@ -1,7 +1,10 @@
 //! What the XDP program needs to know of a service.
 
 use super::{Address, Generation, TableClass, record};
-use crate::quic::{ConnectionIds, Layout};
+use crate::{
+    quic::{ConnectionIds, Layout},
+    token_bucket::Rate,
+};
 
 /// Which part of a packet decides where a new flow goes.
 #[repr(u8)]
@@ -76,6 +79,26 @@ pub enum WhenDown {
     Drop = 2,
 }
 
+/// How many flows may begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Of one client.
+    pub per_client: Rate,
+    /// The bits of an address by which clients are told apart.
+    pub client_mask: Address,
+    /// Of all clients together.
+    pub in_all: Rate,
+}
+
+impl Limits {
+    /// As many as there are.
+    pub const NONE: Self = Self {
+        per_client: Rate::UNLIMITED,
+        client_mask: Address::UNSPECIFIED,
+        in_all: Rate::UNLIMITED,
+    };
+}
+
 /// A service, found by its index.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,6 +125,11 @@ pub struct Service {
     watches_failures: u8,
     guard: u8,
     _reserved: [u8; 11],
+    // What only packets that begin a flow need, in a line of the CPU's cache of its own.
+    per_client: Rate,
+    in_all: Rate,
+    limit_mask: Address,
+    _padding: [u8; 16],
 }
 record!(
     Service {
@@ -121,9 +149,13 @@ record!(
         server_id_length,
         watches_failures,
         guard,
-        _reserved
+        _reserved,
+        per_client,
+        in_all,
+        limit_mask,
+        _padding
     },
-    64
+    128
 );
 
 /// What a [`Service`] is made of.
@@ -159,12 +191,16 @@ pub struct ServiceParts {
     pub watches_failures: bool,
     /// The generation of its source lists that counts, if it has any.
     pub source_lists: Option<Generation>,
+    /// How many flows may begin.
+    pub limits: Limits,
 }
 
 /// The service has source lists: a bit of what guards it.
 const HAS_SOURCE_LISTS: u8 = 1;
 /// The [`Generation`] of the source lists that counts: a bit of what guards a service.
 const GENERATION: u8 = 2;
+/// The service has limits: a bit of what guards it.
+const HAS_LIMITS: u8 = 4;
 
 impl From<ServiceParts> for Service {
     fn from(parts: ServiceParts) -> Self {
@@ -188,8 +224,12 @@ impl From<ServiceParts> for Service {
                 None => 0,
                 Some(Generation::Odd) => HAS_SOURCE_LISTS,
                 Some(Generation::Even) => HAS_SOURCE_LISTS | GENERATION,
-            },
+            } | if parts.limits == Limits::NONE { 0 } else { HAS_LIMITS },
             _reserved: [0; 11],
+            per_client: parts.limits.per_client,
+            in_all: parts.limits.in_all,
+            limit_mask: parts.limits.client_mask,
+            _padding: [0; 16],
         }
     }
 }
@@ -214,6 +254,10 @@ impl Service {
         watches_failures: 0,
         guard: 0,
         _reserved: [0; 11],
+        per_client: Rate::UNLIMITED,
+        in_all: Rate::UNLIMITED,
+        limit_mask: Address::UNSPECIFIED,
+        _padding: [0; 16],
     };
 
     /// Which of the table maps holds the service's table.
@@ -292,6 +336,22 @@ impl Service {
         }
     }
 
+    /// Whether only so many flows may begin.
+    #[inline(always)]
+    pub const fn has_limits(&self) -> bool {
+        self.guard & HAS_LIMITS != 0
+    }
+
+    /// How many flows may begin.
+    #[inline(always)]
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            per_client: self.per_client,
+            client_mask: self.limit_mask,
+            in_all: self.in_all,
+        }
+    }
+
     /// How a backend is chosen for what is not remembered.
     #[inline(always)]
     pub const fn selection(&self) -> Selection {
@@ -334,6 +394,7 @@ mod tests {
         connection_ids: ConnectionIds::DEFAULT,
         watches_failures: false,
         source_lists: None,
+        limits: Limits::NONE,
     };
 
     fn parts_of(service: &Service) -> ServiceParts {
@@ -353,6 +414,7 @@ mod tests {
             connection_ids: service.connection_ids(),
             watches_failures: service.watches_failures(),
             source_lists: service.source_lists(),
+            limits: service.limits(),
         }
     }
 
@@ -384,6 +446,18 @@ mod tests {
             source_lists: Some(generation),
             ..PARTS
         }));
+        let limits = [
+            Limits {
+                per_client: Rate::per_second(100, 200),
+                client_mask: Address::mask(64),
+                ..Limits::NONE
+            },
+            Limits {
+                in_all: Rate::per_second(1_000, 20),
+                ..Limits::NONE
+            },
+        ];
+        samples.extend(limits.map(|limits| ServiceParts { limits, ..PARTS }));
         samples.extend(TableClass::ALL.map(|table_class| ServiceParts { table_class, ..PARTS }));
         samples.extend(Forwarding::ALL.map(|forwarding| ServiceParts { forwarding, ..PARTS }));
         samples.extend(
@@ -403,7 +477,9 @@ mod tests {
         for parts in samples {
             let service = Service::from(parts);
             assert_eq!(parts_of(&service), parts);
-            assert_eq!(service.is_guarded(), parts.source_lists.is_some());
+            assert_eq!(service.has_limits(), parts.limits != Limits::NONE);
+            let is_guarded = parts.source_lists.is_some() || service.has_limits();
+            assert_eq!(service.is_guarded(), is_guarded);
         }
     }
 }

@@ -77,7 +77,7 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::{Forwarding, Selection, ServiceParts, TableClass, Tracking, WhenDown};
+    use crate::abi::{Forwarding, Limits, Selection, ServiceParts, TableClass, Tracking, WhenDown};
     use crate::quic::ConnectionIds;
 
     fn service(affinity: AffinityKind, bits: u32) -> Service {
@@ -97,6 +97,7 @@ mod tests {
             connection_ids: ConnectionIds::DEFAULT,
             watches_failures: false,
             source_lists: None,
+            limits: Limits::NONE,
         }
         .into()
     }

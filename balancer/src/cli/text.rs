@@ -192,6 +192,7 @@ pub(super) fn lookup(lookup: &Lookup) -> String {
         LookupReason::Maglev => format!("a new flow: slot {slot} of {slots} in the Maglev table"),
         LookupReason::ConnectionId => "the connection ID names it".to_owned(),
         LookupReason::Denied => "the service's source lists do not admit the client".to_owned(),
+        LookupReason::Limited => "as many new flows of the client or the service have begun as may for now".to_owned(),
         LookupReason::NoBackend => "no backend of the service may take it".to_owned(),
     };
     format!("{client} to {service}: {backend}\nbecause: {why}")

@@ -5,33 +5,76 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 
 use super::{
-    model::{Backend, Limits, Pin, PinTarget, Rate, Sources},
+    model::{Backend, Limits, Pin, PinTarget, PrefixLengths, Rate, Sources},
     reader::{Distinct, Table, Value},
     report::Read,
     schema, values,
 };
 
+/// Most flows that a limit lets begin in a second: the rate is kept as nanoseconds for each.
+const MAX_RATE: u32 = 10_000_000;
+
+/// A burst has to hold what comes in between two ticks of the kernel's clock, which come a hundred times a second at least.
+const TICKS_PER_SECOND: u32 = 100;
+
+/// What most networks give to one customer at least (RFC 6177 for IPv6).
+const ONE_CLIENT: PrefixLengths = PrefixLengths { v4: 32, v6: 64 };
+
 /// Reads `[service.limits]`.
 pub(super) fn limits(table: Table<'_>) -> Read<Limits> {
-    let rate = table.required(
-        "new_flows_per_client",
-        "new_flows_per_client = { rate = 100, burst = 200 }",
-    );
-    let rate = rate.and_then(|value| rate_limit(value.table(&schema::NEW_FLOWS_PER_CLIENT)?));
+    let per_client = table.optional("new_flows_per_client", |value| {
+        rate_limit(value.table(&schema::NEW_FLOWS_PER_CLIENT)?)
+    });
+    let in_all = table.optional("new_flows", |value| rate_limit(value.table(&schema::NEW_FLOWS)?));
+    let prefix = table
+        .section("client_prefix", &schema::LIMIT_PREFIX)
+        .and_then(|table| prefix_lengths(table, ONE_CLIENT));
+    match (per_client, in_all) {
+        (Ok(None), Ok(None)) => {
+            return Err(table.refuse(
+                "[service.limits] lacks \"new_flows_per_client\" or \"new_flows\"; add new_flows_per_client = { rate = 100, burst = 200 }",
+            ));
+        }
+        (Ok(None), _) if prefix.is_ok_and(|prefix| prefix != ONE_CLIENT) => {
+            table.warn_at(
+                "client_prefix",
+                "client_prefix has no effect without new_flows_per_client; leave it out",
+            );
+        }
+        _ => {}
+    }
     Ok(Limits {
-        new_flows_per_client: rate?,
+        new_flows_per_client: per_client?,
+        new_flows: in_all?,
+        client_prefix: prefix?,
     })
 }
 
 fn rate_limit(table: Table<'_>) -> Read<Rate> {
     let rate = table.required("rate", "rate = 100");
     let burst = table.required("burst", "burst = 200");
-    let rate = rate.and_then(|value| value.integer(1..=u32::MAX));
+    let rate = rate.and_then(|value| value.integer(1..=MAX_RATE));
     let burst = burst.and_then(|value| value.integer(1..=u32::MAX));
+    if let (Ok(rate), Ok(burst)) = (rate, burst) {
+        let least = rate.div_ceil(TICKS_PER_SECOND);
+        if burst < least {
+            return Err(table.refuse_at(
+                "burst",
+                format!("burst = {burst} is less than what comes in between two ticks of the clock at rate = {rate}; use {least} or more"),
+            ));
+        }
+    }
     Ok(Rate {
         rate: rate?,
         burst: burst?,
     })
+}
+
+/// Reads a table of how much of an address counts.
+pub(super) fn prefix_lengths(table: Table<'_>, default: PrefixLengths) -> Read<PrefixLengths> {
+    let v4 = table.or("v4", default.v4, |value| value.integer(0..=32));
+    let v6 = table.or("v6", default.v6, |value| value.integer(0..=128));
+    Ok(PrefixLengths { v4: v4?, v6: v6? })
 }
 
 /// Reads the `[[service.pin]]` tables of one service with the given VIP and backends, as far as those could be read.

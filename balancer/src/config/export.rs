@@ -153,9 +153,8 @@ fn write_service(out: &mut Writer, service: &Service) {
         out.key("fail_timeout", duration(*fail_timeout));
         out.key("max_ejected", max_ejected);
     }
-    if let Some(Limits { new_flows_per_client }) = limits {
-        out.table(&schema::LIMITS);
-        out.key("new_flows_per_client", new_flows_per_client);
+    if let Some(limits) = limits {
+        write_limits(out, limits);
     }
     for backend in backends {
         write_backend(out, backend);
@@ -174,6 +173,22 @@ fn write_service(out: &mut Writer, service: &Service) {
         out.key("allow", allow);
         out.key("deny", deny);
     }
+}
+
+fn write_limits(out: &mut Writer, limits: &Limits) {
+    let Limits {
+        new_flows_per_client,
+        new_flows,
+        client_prefix,
+    } = limits;
+    out.table(&schema::LIMITS);
+    if let Some(rate) = new_flows_per_client {
+        out.key("new_flows_per_client", rate);
+    }
+    if let Some(rate) = new_flows {
+        out.key("new_flows", rate);
+    }
+    out.key("client_prefix", client_prefix);
 }
 
 fn write_backend(out: &mut Writer, backend: &Backend) {

@@ -2,8 +2,7 @@
 //!
 //! The file is parsed into a tree whose every node knows its place. `reader` walks the tree against `schema` and refuses
 //! what does not belong; `sections`, `service`, `backend`, `health` and `clients` turn what they are handed into the model
-//! and check what must hold between values; `support` lists what the format names but this version cannot do. None of
-//! them stops at the first problem: `report` collects them all.
+//! and check what must hold between values. None of them stops at the first problem: `report` collects them all.
 
 mod backend;
 mod clients;
@@ -18,7 +17,6 @@ mod schema;
 mod sections;
 mod service;
 mod source_addresses;
-mod support;
 mod values;
 mod wording;
 
@@ -32,7 +30,6 @@ use toml::de::DeTable;
 use self::{
     reader::{Reader, Table},
     report::{Read, Report},
-    support::Unsupported,
 };
 
 pub use self::{
@@ -77,7 +74,15 @@ pub fn read(path: &Path) -> Result<String, ConfigError> {
 
 /// Validates the configuration in `text`; diagnostics call it `file`.
 pub fn parse(text: &str, file: &str) -> Result<Loaded, ConfigError> {
-    parse_without(support::UNSUPPORTED, text, file)
+    // Some editors write a byte order mark, which no column should count.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let report = Report::new(file, text);
+    let config = document(text, &report).and_then(|document| {
+        let reader = Reader { report: &report };
+        sections::config(Table::root(&reader, &document))
+    });
+    let (config, warnings) = report.conclude(config)?;
+    Ok(Loaded { config, warnings })
 }
 
 /// Reads the service that `text`, one `[[service]]` table, would add to `config`.
@@ -95,22 +100,6 @@ pub fn parse_service(text: &str, config: &Config) -> Result<Option<Service>, Con
 /// are those in its [exported](export) form.
 pub fn validate(config: &Config) -> Result<Loaded, ConfigError> {
     parse(&export(config), IN_MEMORY)
-}
-
-/// Validates the configuration in `text`, in a version that cannot do what `unsupported` lists.
-fn parse_without(unsupported: &[Unsupported], text: &str, file: &str) -> Result<Loaded, ConfigError> {
-    // Some editors write a byte order mark, which no column should count.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let report = Report::new(file, text);
-    let config = document(text, &report).and_then(|document| {
-        let reader = Reader {
-            report: &report,
-            unsupported,
-        };
-        sections::config(Table::root(&reader, &document))
-    });
-    let (config, warnings) = report.conclude(config)?;
-    Ok(Loaded { config, warnings })
 }
 
 /// Parses TOML. The recovered parts of a broken file are not looked at: what they lack may be in the broken ones.

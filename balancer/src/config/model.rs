@@ -182,9 +182,9 @@ pub enum Affinity {
     QuicCid,
 }
 
-/// How much of a client's address counts under [`Affinity::ClientIp`], in bits.
+/// How much of a client's address counts, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AffinityPrefix {
+pub struct PrefixLengths {
     /// Of an IPv4 address, 0 to 32.
     pub v4: u8,
     /// Of an IPv6 address, 0 to 128.
@@ -244,8 +244,8 @@ pub struct Service {
     pub mss: Option<u16>,
     /// What decides where a client goes.
     pub affinity: Affinity,
-    /// How much of a client's address counts.
-    pub affinity_prefix: AffinityPrefix,
+    /// How much of a client's address counts under [`Affinity::ClientIp`].
+    pub affinity_prefix: PrefixLengths,
     /// How long an idle client or flow keeps its backend.
     pub affinity_timeout: Duration,
     /// What QUIC connection IDs are like.
@@ -268,7 +268,7 @@ pub struct Service {
     pub health: Option<HealthCheck>,
     /// Failures seen in live traffic.
     pub passive: Option<Passive>,
-    /// Limits per client.
+    /// How many flows may begin.
     pub limits: Option<Limits>,
     /// The backends, in the order of the file.
     pub backends: Vec<Backend>,
@@ -350,11 +350,15 @@ pub struct Passive {
     pub max_ejected: f64,
 }
 
-/// Limits per client.
+/// How many flows may begin; at least one of the two is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// New flows of one client.
-    pub new_flows_per_client: Rate,
+    /// Of one client.
+    pub new_flows_per_client: Option<Rate>,
+    /// Of all clients together.
+    pub new_flows: Option<Rate>,
+    /// How much of an address tells clients apart.
+    pub client_prefix: PrefixLengths,
 }
 
 /// A token bucket's rate and depth.

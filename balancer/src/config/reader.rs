@@ -11,7 +11,6 @@ use toml::{
 use super::{
     report::{Read, Refused, Report},
     schema::{FILE, Shape},
-    support::Unsupported,
     values,
     wording::{alternatives, nearest},
 };
@@ -21,8 +20,6 @@ use super::{
 pub(super) struct Reader<'t> {
     /// Where problems go.
     pub(super) report: &'t Report<'t>,
-    /// What is refused although the schema has it.
-    pub(super) unsupported: &'t [Unsupported],
 }
 
 /// A table.
@@ -65,27 +62,19 @@ impl<'t> Table<'t> {
         self.entry(key).is_some()
     }
 
-    /// The value of `key`, if the table has it and this version supports it.
-    pub(super) fn get(&self, key: &'static str) -> Read<Option<Value<'t>>> {
+    /// The value of `key`, if the table has it.
+    pub(super) fn get(&self, key: &'static str) -> Option<Value<'t>> {
         debug_assert!(self.shape.keys.contains(&key), "the schema lacks {key}");
-        let Some(content) = self.entry(key) else {
-            return Ok(None);
-        };
-        let value = Value {
+        Some(Value {
             reader: self.reader,
-            table: self.shape.path,
             name: key,
-            content,
-        };
-        match value.objection() {
-            Some(objection) => Err(value.refuse(objection)),
-            None => Ok(Some(value)),
-        }
+            content: self.entry(key)?,
+        })
     }
 
     /// The value of `key`; `addition` is what to add to a table that lacks it.
     pub(super) fn required(&self, key: &'static str, addition: &str) -> Read<Value<'t>> {
-        self.get(key)?.ok_or_else(|| {
+        self.get(key).ok_or_else(|| {
             let title = self.shape.title();
             self.refuse(format!("{title} lacks {key:?}; add {addition}"))
         })
@@ -93,7 +82,7 @@ impl<'t> Table<'t> {
 
     /// What `read` makes of the value of `key`, if the table has it.
     pub(super) fn optional<T>(&self, key: &'static str, read: impl FnOnce(Value<'t>) -> Read<T>) -> Read<Option<T>> {
-        self.get(key)?.map(read).transpose()
+        self.get(key).map(read).transpose()
     }
 
     /// What `read` makes of the value of `key`, else `default`.
@@ -103,7 +92,7 @@ impl<'t> Table<'t> {
 
     /// The table under `key`; an empty one if there is none.
     pub(super) fn section(&self, key: &'static str, shape: &'static Shape) -> Read<Self> {
-        match self.get(key)? {
+        match self.get(key) {
             Some(value) => value.table(shape),
             None => Ok(Self {
                 shape,
@@ -156,7 +145,6 @@ fn unknown_key(shape: &Shape, key: &str) -> String {
 #[derive(Clone, Copy)]
 pub(super) struct Value<'t> {
     reader: &'t Reader<'t>,
-    table: &'static str,
     name: &'static str,
     content: &'t Spanned<DeValue<'t>>,
 }
@@ -169,11 +157,6 @@ impl<'t> Value<'t> {
 
     fn place(&self) -> usize {
         self.content.span().start
-    }
-
-    fn objection(&self) -> Option<String> {
-        let objection = |unsupported: &Unsupported| unsupported.objection(self.table, self.name);
-        self.reader.unsupported.iter().find_map(objection)
     }
 
     fn wrong_type(&self, expected: &str, mend: &str) -> Refused {

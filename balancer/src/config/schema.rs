@@ -207,13 +207,25 @@ pub(super) const PASSIVE: Shape = Shape {
 pub(super) const LIMITS: Shape = Shape {
     path: "service.limits",
     form: Form::Single,
-    keys: &["new_flows_per_client"],
+    keys: &["new_flows_per_client", "new_flows", "client_prefix"],
 };
 
 pub(super) const NEW_FLOWS_PER_CLIENT: Shape = Shape {
     path: "service.limits.new_flows_per_client",
     form: Form::Inline,
     keys: &["rate", "burst"],
+};
+
+pub(super) const NEW_FLOWS: Shape = Shape {
+    path: "service.limits.new_flows",
+    form: Form::Inline,
+    keys: &["rate", "burst"],
+};
+
+pub(super) const LIMIT_PREFIX: Shape = Shape {
+    path: "service.limits.client_prefix",
+    form: Form::Inline,
+    keys: &["v4", "v6"],
 };
 
 pub(super) const BACKEND: Shape = Shape {
@@ -251,6 +263,8 @@ const ALL: &[&Shape] = &[
     &PASSIVE,
     &LIMITS,
     &NEW_FLOWS_PER_CLIENT,
+    &NEW_FLOWS,
+    &LIMIT_PREFIX,
     &BACKEND,
     &PIN,
     &SOURCES,

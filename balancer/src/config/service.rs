@@ -6,7 +6,7 @@ use super::{
     backend::{self, Setting},
     clients, health,
     model::{
-        Affinity, AffinityPrefix, Backend, Forwarding, HealthCheck, Passive, Protocol, Quic, Selection, Service,
+        Affinity, Backend, Forwarding, HealthCheck, Limits, Passive, PrefixLengths, Protocol, Quic, Selection, Service,
         Tracking, WhenDown,
     },
     quic,
@@ -24,7 +24,7 @@ const SMALLEST_MSS: u16 = 28;
 /// What the largest IPv4 packet carries behind headers of the least length.
 const LARGEST_MSS: u16 = 65_495;
 
-const WHOLE_ADDRESS: AffinityPrefix = AffinityPrefix { v4: 32, v6: 128 };
+const WHOLE_ADDRESS: PrefixLengths = PrefixLengths { v4: 32, v6: 128 };
 
 /// What no two services of a file may share, and what they share.
 pub(super) struct Taken {
@@ -93,7 +93,7 @@ pub(super) fn service(table: Table<'_>, default_sources: Option<&[IpAddr]>, take
         health::check(value.table(&schema::HEALTH)?, forwarding.ok())
     });
     let passive = passive(&table, forwarding, tracking);
-    let limits = table.optional("limits", |value| clients::limits(value.table(&schema::LIMITS)?));
+    let limits = limits(&table, protocol, tracking);
     let setting = Setting {
         vip: address.ok(),
         ports: ports.as_deref().ok(),
@@ -187,11 +187,11 @@ fn check_source_addresses(table: &Table<'_>, forwarding: Forwarding, addresses: 
 }
 
 /// What decides where a client goes, and the keys that say more of it.
-fn affinity(table: &Table<'_>, protocol: Read<Protocol>) -> (Read<Affinity>, Read<AffinityPrefix>, Read<Quic>) {
+fn affinity(table: &Table<'_>, protocol: Read<Protocol>) -> (Read<Affinity>, Read<PrefixLengths>, Read<Quic>) {
     let affinity = table.or("affinity", Affinity::ClientIpPort, |value| value.one_of());
     let affinity_prefix = table
         .section("affinity_prefix", &schema::AFFINITY_PREFIX)
-        .and_then(affinity_prefix);
+        .and_then(|table| clients::prefix_lengths(table, WHOLE_ADDRESS));
     if let (Ok(affinity), Ok(prefix)) = (affinity, affinity_prefix) {
         check_affinity_prefix(table, affinity, prefix);
     }
@@ -202,13 +202,7 @@ fn affinity(table: &Table<'_>, protocol: Read<Protocol>) -> (Read<Affinity>, Rea
     (affinity, affinity_prefix, quic)
 }
 
-fn affinity_prefix(table: Table<'_>) -> Read<AffinityPrefix> {
-    let v4 = table.or("v4", WHOLE_ADDRESS.v4, |value| value.integer(0..=32));
-    let v6 = table.or("v6", WHOLE_ADDRESS.v6, |value| value.integer(0..=128));
-    Ok(AffinityPrefix { v4: v4?, v6: v6? })
-}
-
-fn check_affinity_prefix(table: &Table<'_>, affinity: Affinity, prefix: AffinityPrefix) {
+fn check_affinity_prefix(table: &Table<'_>, affinity: Affinity, prefix: PrefixLengths) {
     if affinity != Affinity::ClientIp && prefix != WHOLE_ADDRESS {
         table.warn_at(
             "affinity_prefix",
@@ -244,6 +238,18 @@ fn passive(table: &Table<'_>, forwarding: Read<Forwarding>, tracking: Read<Track
         );
     }
     Ok(passive)
+}
+
+fn limits(table: &Table<'_>, protocol: Read<Protocol>, tracking: Read<Tracking>) -> Read<Option<Limits>> {
+    let limits = table.optional("limits", |value| clients::limits(value.table(&schema::LIMITS)?))?;
+    let forgets = matches!(tracking, Ok(Tracking::Changes | Tracking::None));
+    if limits.is_some() && matches!(protocol, Ok(Protocol::Udp)) && forgets {
+        table.refuse_at(
+            "limits",
+            "limits count the first packets of flows, which UDP does not show unless all flows are remembered; use tracking = \"full\"",
+        );
+    }
+    Ok(limits)
 }
 
 fn wake(value: Value<'_>) -> Read<Vec<String>> {

@@ -353,4 +353,6 @@ pub enum LookupReason {
     NoBackend,
     /// The service's source lists do not admit the client.
     Denied,
+    /// As many new flows of the client or of the service have begun as may for now.
+    Limited,
 }

@@ -2,15 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use balancer_common::abi::{
-    ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, Port, Selection, Tracking, WhenDown, probe_mark,
-    protocol,
+use balancer_common::{
+    abi::{
+        ANY_PORT, Address, AffinityKind, BackendFlags, Forwarding, Limits, Port, Selection, Tracking, WhenDown,
+        probe_mark, protocol,
+    },
+    token_bucket::Rate,
 };
 use xxhash_rust::xxh64::xxh64;
 
 use super::{BackendKey, knowledge::Knowledge, sources::sources, standing::standings};
 use crate::{
-    config::{self, Affinity, AffinityPrefix, Backend, Config, Pin, Protocol, Service, Via},
+    config::{self, Affinity, Backend, Config, Pin, PrefixLengths, Protocol, Service, Via},
     dataplane::{ProbeInterfaces, TimerTick},
     health::{Destination, Target},
     neighbors::{Unreachable, Way},
@@ -44,7 +47,7 @@ pub(super) fn desired_service(
             Affinity::ClientIp => AffinityKind::ClientIp,
             Affinity::QuicCid => AffinityKind::QuicCid,
         },
-        client_mask: client_mask(service),
+        client_mask: client_mask(service, service.affinity_prefix),
         connection_ids: service.quic.connection_ids(),
         timeout: timer.units(service.affinity_timeout),
         tracking: match service.tracking {
@@ -62,6 +65,7 @@ pub(super) fn desired_service(
             config::Selection::LeastFlows => Selection::LeastFlows,
         },
         pins: service.pins.iter().map(desired_pin).collect(),
+        limits: limits(service),
         source_lists: service.sources.clone().filter(|sources| !sources.is_empty()),
         forwarding: forwarding_kind(service.forwarding),
         sources: sources(&config.dataplane, service),
@@ -103,14 +107,30 @@ fn desired_backend(
     }
 }
 
-/// The bits of a client's address that count.
-fn client_mask(service: &Service) -> Address {
-    let AffinityPrefix { v4, v6 } = service.affinity_prefix;
+/// The bits of an address of the service's clients that count.
+fn client_mask(service: &Service, lengths: PrefixLengths) -> Address {
+    let PrefixLengths { v4, v6 } = lengths;
     Address::mask(if service.address.is_ipv4() {
         BEFORE_V4 + u32::from(v4)
     } else {
         u32::from(v6)
     })
+}
+
+fn limits(service: &Service) -> Limits {
+    let Some(limits) = service.limits else {
+        return Limits::NONE;
+    };
+    let rate = |limit: Option<config::Rate>| {
+        limit.map_or(Rate::UNLIMITED, |limit| {
+            Rate::per_second(limit.rate.into(), limit.burst.into())
+        })
+    };
+    Limits {
+        per_client: rate(limits.new_flows_per_client),
+        client_mask: client_mask(service, limits.client_prefix),
+        in_all: rate(limits.new_flows),
+    }
 }
 
 /// Bits before an IPv4 address in its 128-bit form.

@@ -123,6 +123,7 @@ impl Controller {
                 Some(Reason::Affinity) => LookupReason::Affinity,
                 Some(Reason::Pin) => LookupReason::Pin,
                 Some(Reason::Connection) => LookupReason::ConnectionId,
+                Some(Reason::Limited) => LookupReason::Limited,
                 Some(Reason::Denied) => LookupReason::Denied,
                 Some(Reason::NoBackend | Reason::NoService) | None => LookupReason::NoBackend,
             },

@@ -142,7 +142,7 @@ fn fate(decision: &Decision) -> (PacketFate, Option<&'static str>) {
         Some(Reason::Affinity) => Some("affinity"),
         Some(Reason::Pin) => Some("pin"),
         Some(Reason::Connection) => Some("connection-id"),
-        Some(Reason::NoService | Reason::NoBackend | Reason::Denied) | None => None,
+        Some(Reason::NoService | Reason::NoBackend | Reason::Denied | Reason::Limited) | None => None,
     };
     match (decision.action, drop) {
         (XDP_DROP, reason) => (PacketFate::Dropped, reason.map(DropReason::label)),

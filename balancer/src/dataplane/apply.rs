@@ -4,7 +4,10 @@ use aya::{
     maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie},
     util::nr_cpus,
 };
-use balancer_common::abi::{Backend, ClientPrefix, Failures, Load, Selection, Service, Traffic};
+use balancer_common::{
+    abi::{Backend, ClientPrefix, Failures, Load, Selection, Service, Traffic},
+    token_bucket::TokenBucket,
+};
 
 use super::{Dataplane, maps::Maps, name::Name, syscall, tables::Publishing};
 use crate::{
@@ -49,6 +52,7 @@ impl Dataplane {
                 // The name comes first: an index with a name and without a record is seen to be half claimed.
                 maps.service_names.set(*index, Name::new(name), 0)?;
                 reset(&mut maps.service_traffic, *index)?;
+                maps.service_budgets.set(*index, TokenBucket::default(), 0)?;
             }
             Operation::WriteService { index, record } => {
                 maps.services.set(*index, record, 0)?;

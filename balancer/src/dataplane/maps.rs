@@ -13,6 +13,7 @@ use aya::{
 use balancer_common::{
     abi::{Backend, ClientPrefix, Endpoint, Failures, Load, Pin, Service, SourcePool, Traffic},
     perfect_hash::Geometry,
+    token_bucket::TokenBucket,
 };
 
 use super::{memory::Stores, name::Name, pins::Pins, tables::Tables};
@@ -45,7 +46,7 @@ impl Capacity {
     }
 
     /// The maps whose size follows from the configuration.
-    pub(super) fn sizes(self) -> [(&'static str, u32); 21] {
+    pub(super) fn sizes(self) -> [(&'static str, u32); 22] {
         let endpoints = self.endpoints();
         [
             ("ENDPOINT_SEEDS", endpoints.buckets()),
@@ -69,12 +70,13 @@ impl Capacity {
             ("SOURCES", self.mappings),
             ("MAPPINGS", self.mappings),
             ("SOURCE_POOLS", self.services),
+            ("SERVICE_BUDGETS", self.services),
         ]
     }
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 43] = [
+pub(super) const PINNED: [&str; 46] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -94,6 +96,9 @@ pub(super) const PINNED: [&str; 43] = [
     "CLIENTS",
     "PINS",
     "ACCESS",
+    "CLIENT_BUDGETS",
+    "SERVICE_BUDGETS",
+    "BUDGET_KEY",
     "WOKEN",
     "WAKE_REQUESTS",
     "SOURCES",
@@ -138,6 +143,10 @@ pub(super) struct Maps {
     pub(super) pins: LpmTrie<MapData, ClientPrefix, Pin>,
     /// Not typed: it is read and written many elements at a time.
     pub(super) access: MapData,
+    /// How many flows of each service may begin.
+    pub(super) service_budgets: Array<MapData, TokenBucket>,
+    /// The secret of the hash by which clients find their budgets.
+    pub(super) budget_key: Array<MapData, [u64; 2]>,
     pub(super) source_pools: HashMap<MapData, u32, SourcePool>,
     pub(super) drops: PerCpuArray<MapData, u64>,
     pub(super) events: PerCpuArray<MapData, u64>,
@@ -168,6 +177,8 @@ impl Maps {
             }),
             pins: take(ebpf, "PINS")?,
             access: open(&pins.map("ACCESS"))?,
+            service_budgets: take(ebpf, "SERVICE_BUDGETS")?,
+            budget_key: take(ebpf, "BUDGET_KEY")?,
             source_pools: take(ebpf, "SOURCE_POOLS")?,
             drops: take(ebpf, "DROPS")?,
             events: take(ebpf, "EVENTS")?,

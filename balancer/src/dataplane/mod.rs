@@ -26,8 +26,12 @@ mod tables;
 mod trace;
 
 use anyhow::Context as _;
-use aya::Ebpf;
+use aya::{
+    Ebpf,
+    maps::{Array, MapData},
+};
 use balancer_common::abi::{NeighborRequest, WakeRequest};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 pub use attach::Attachment;
 pub use clock::TimerTick;
@@ -68,6 +72,18 @@ pub struct Dataplane {
     probe_path: probe_path::ProbePath,
 }
 
+/// Chooses the secret of a hash, unless it has been chosen.
+fn keep_secret(key: &mut Array<MapData, [u64; 2]>) -> anyhow::Result<()> {
+    if key.get(&0, 0)? == [0; 2] {
+        let mut bytes = [0; 16];
+        getrandom(&mut bytes, GetRandomFlags::empty()).context("the kernel gives no random bytes")?;
+        let (words, _) = bytes.as_chunks();
+        let secret = [0, 1].map(|index| words.get(index).map_or(0, |word| u64::from_ne_bytes(*word)));
+        key.set(0, secret, 0)?;
+    }
+    Ok(())
+}
+
 impl Dataplane {
     /// Opens the data plane that is pinned where the configuration says, or makes it. Nothing is attached yet, and what
     /// is attached already goes on forwarding as before.
@@ -86,6 +102,7 @@ impl Dataplane {
         };
         let mut ebpf = load::load(&pins, capacity)?;
         let mut maps = maps::Maps::take(&mut ebpf, &pins, capacity)?;
+        keep_secret(&mut maps.budget_key)?;
         let endpoints = read::endpoints(&mut maps, capacity)?;
         let state = read::state(&maps, &endpoints)?;
         let generation = maps.generation.get(&0, 0)?;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use balancer_common::{
-    abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, Port, Selection, SourcePool, Tracking, WhenDown},
+    abi::{
+        Address, AffinityKind, BackendFlags, Forwarding, Limits, NextHop, Port, Selection, SourcePool, Tracking,
+        WhenDown,
+    },
     quic::ConnectionIds,
 };
 
@@ -43,6 +46,8 @@ pub struct DesiredService {
     pub mss: u16,
     /// Clients that belong together; no two have the same prefix.
     pub pins: Vec<DesiredPin>,
+    /// How many flows may begin.
+    pub limits: Limits,
     /// Who may use it; everybody, if nothing is said.
     pub source_lists: Option<Arc<Sources>>,
     /// How packets get to the backends.

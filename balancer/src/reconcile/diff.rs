@@ -459,6 +459,7 @@ fn service_record(service: &DesiredService, source_lists: Option<Generation>) ->
         selection: service.selection,
         watches_failures: service.watches_failures,
         source_lists,
+        limits: service.limits,
     }
     .into()
 }

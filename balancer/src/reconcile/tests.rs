@@ -2,7 +2,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use balancer_common::{
     abi::{
-        ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, Forwarding, NextHop, Port, Role, Selection,
+        self, ANY_PORT, Address, AffinityKind, BackendFlags, EndpointKey, Forwarding, NextHop, Port, Role, Selection,
         SourcePool, Tracking, WhenDown, protocol,
     },
     quic::ConnectionIds,
@@ -33,6 +33,7 @@ pub(super) fn service(name: &str, vip: u8, ports: &[u16], backends: Vec<DesiredB
         mss: u16::MAX,
         pins: Vec::new(),
         source_lists: None,
+        limits: abi::Limits::NONE,
         forwarding: Forwarding::Nat,
         sources: None,
         table_size: TableSize::new(7).unwrap(),

@@ -108,6 +108,12 @@ impl Service {
         self.table("service.sources", lines)
     }
 
+    /// With limits: the lines of `[service.limits]`.
+    #[must_use]
+    pub fn limits(self, lines: &str) -> Self {
+        self.table("service.limits", lines)
+    }
+
     fn table(mut self, name: &str, lines: &str) -> Self {
         for part in ["[", name, "]\n", lines, "\n"] {
             self.tables.push_str(part);

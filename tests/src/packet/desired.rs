@@ -7,7 +7,9 @@ use balancer::{
     reconcile::{DesiredBackend, DesiredService},
 };
 use balancer_common::{
-    abi::{Address, AffinityKind, BackendFlags, Forwarding, NextHop, Selection, SourcePool, Tracking, WhenDown},
+    abi::{
+        Address, AffinityKind, BackendFlags, Forwarding, Limits, NextHop, Selection, SourcePool, Tracking, WhenDown,
+    },
     quic::ConnectionIds,
 };
 
@@ -39,6 +41,7 @@ pub fn service(
         mss: u16::MAX,
         pins: Vec::new(),
         source_lists: None,
+        limits: Limits::NONE,
         selection: Selection::Maglev,
         forwarding: Forwarding::Nat,
         sources: None,

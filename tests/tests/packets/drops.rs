@@ -11,7 +11,8 @@ use balancer::{
 };
 use balancer_common::{
     DropReason,
-    abi::{BackendFlags, EndpointKey, NextHop, Role, WhenDown, protocol::TCP},
+    abi::{BackendFlags, EndpointKey, Limits, NextHop, Role, WhenDown, protocol::TCP},
+    token_bucket::Rate,
 };
 use balancer_tests::packet::{
     Action, Extension, Host, Interface, Ledger, Packet, Report, Transport, backend, full_nat, service,
@@ -46,6 +47,39 @@ fn denying(family: Family) -> DesiredService {
     DesiredService {
         source_lists: Some(Arc::new(denied)),
         ..service("web", family.vip, TCP, &[80], [backend(served_by(family))])
+    }
+}
+
+/// A service of which one flow may begin an hour: for each client, or for all of them.
+fn limiting(family: Family, reason: DropReason) -> DesiredService {
+    let hourly = Rate {
+        interval: 3_600_000_000_000,
+        burst: 1,
+    };
+    let mut limits = Limits::NONE;
+    if reason == DropReason::ClientLimited {
+        limits.per_client = hourly;
+    } else {
+        limits.in_all = hourly;
+    }
+    DesiredService {
+        limits,
+        ..service("web", family.vip, TCP, &[80], [backend(served_by(family))])
+    }
+}
+
+/// A packet that the service does not admit, made from one that it would.
+fn unwelcome(host: &mut Host<'_>, family: Family, request: &Packet, reason: DropReason) -> Packet {
+    if reason == DropReason::SourceDenied {
+        host.serve([denying(family)]);
+        return request.clone();
+    }
+    host.serve([limiting(family, reason)]);
+    answered(host, request, served_by(family));
+    // Of a second flow.
+    Packet {
+        source: SocketAddr::new(family.client, 40_001),
+        ..request.clone()
     }
 }
 
@@ -126,9 +160,8 @@ fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> Option<(I
             let destination = SocketAddr::new(family.vip, FREE);
             from_client(&Packet { destination, ..request })
         }
-        DropReason::SourceDenied => {
-            host.serve([denying(family)]);
-            from_client(&request)
+        DropReason::SourceDenied | DropReason::ClientLimited | DropReason::ServiceLimited => {
+            from_client(&unwelcome(host, family, &request, reason))
         }
         DropReason::PortsExhausted => {
             let plain = service("web", family.vip, TCP, &[80], [backend(target)]);

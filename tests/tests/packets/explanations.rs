@@ -66,6 +66,10 @@ pub(crate) fn foretold(
             outcome.assert(&case, Action::Drop, &packet.frame());
             assert_eq!(counted, Ledger::drop("source_denied"), "{case}");
         }
+        Reason::Limited => {
+            outcome.assert(&case, Action::Drop, &packet.frame());
+            assert_eq!(counted, Ledger::drop("client_limited"), "{case}");
+        }
         Reason::Flow | Reason::Maglev | Reason::Affinity | Reason::Pin | Reason::Connection => {
             assert_eq!(outcome.action, Action::Redirect, "{case}");
             let backend = &host.dataplane().state().backends[&explanation.backend];

@@ -2,11 +2,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     super::{
-        Admin, Affinity, AffinityPrefix, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe,
-        Limits, Metrics, Passive, Pin, PinTarget, Probe, Probing, Protocol, Quic, Rate, Selection, Service, Sources,
+        Admin, Affinity, Backend, Config, Control, Dataplane, Forwarding, HealthCheck, HttpProbe, Limits, Metrics,
+        Passive, Pin, PinTarget, PrefixLengths, Probe, Probing, Protocol, Quic, Rate, Selection, Service, Sources,
         Tracking, TunnelSource, Via, WhenDown, XdpMode,
     },
-    FULL_EXAMPLE, parse, parse_all, shown,
+    FULL_EXAMPLE, parse_all, shown,
 };
 use crate::maglev::TableSize;
 
@@ -43,7 +43,7 @@ fn full_example() -> Config {
             source_addresses: vec![],
             mss: None,
             affinity: Affinity::ClientIpPort,
-            affinity_prefix: AffinityPrefix { v4: 32, v6: 128 },
+            affinity_prefix: PrefixLengths { v4: 32, v6: 128 },
             affinity_timeout: Duration::from_hours(3),
             quic: Quic::default(),
             when_down: WhenDown::Reassign,
@@ -79,7 +79,12 @@ fn full_example() -> Config {
                 max_ejected: 0.5,
             }),
             limits: Some(Limits {
-                new_flows_per_client: Rate { rate: 100, burst: 200 },
+                new_flows_per_client: Some(Rate { rate: 100, burst: 200 }),
+                new_flows: Some(Rate {
+                    rate: 20_000,
+                    burst: 40_000,
+                }),
+                client_prefix: PrefixLengths { v4: 32, v6: 64 },
             }),
             backends: vec![Backend {
                 name: "fs9-1".to_owned(),
@@ -102,34 +107,13 @@ fn full_example() -> Config {
     }
 }
 
-/// The example without the lines of these tables.
-fn without_tables(headers: &[&str]) -> String {
-    let mut dropping = false;
-    let keep = |line: &&str| {
-        if line.starts_with('[') {
-            dropping = headers.iter().any(|header| line.starts_with(header));
-        }
-        !dropping
-    };
-    FULL_EXAMPLE.split_inclusive('\n').filter(keep).collect()
-}
-
 #[test]
 fn every_key_of_the_example_reaches_the_model() {
-    assert_eq!(parse_all(FULL_EXAMPLE).unwrap().config, full_example());
-}
-
-#[test]
-fn the_example_without_what_is_unsupported_reaches_the_model() {
-    let text = without_tables(&["[service.limits]", "[[service.pin]]"]);
-    let mut expected = full_example();
-    expected.services[0].limits = None;
-    expected.services[0].pins = vec![];
-    let loaded = parse(&text, "test.toml").unwrap();
-    assert_eq!(loaded.config, expected);
+    let loaded = parse_all(FULL_EXAMPLE).unwrap();
+    assert_eq!(loaded.config, full_example());
     assert_eq!(
         shown(&loaded.warnings),
-        "test.toml:64:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
+        "test.toml:69:11: all ports of the service reach the one port of this backend; leave it out to keep the client's"
     );
 }
 
@@ -148,6 +132,7 @@ fn what_is_left_out_gets_the_values_of_the_example() {
         [service.passive]
         [service.limits]
         new_flows_per_client = { rate = 100, burst = 200 }
+        new_flows = { rate = 20000, burst = 40000 }
         [[service.backend]]
         name = "fs9-1"
         address = "10.0.0.11:9999"
@@ -183,11 +168,4 @@ fn a_backend_without_a_name_is_named_by_its_address() {
         );
         assert_eq!(parse_all(&text).unwrap().config.services[0].backends[0].name, name);
     }
-}
-
-#[test]
-fn what_this_version_cannot_do_is_refused_at_its_place_and_all_at_once() {
-    let expected = "\
-test.toml:62:1: limits is not supported by this version; leave it out";
-    assert_eq!(parse(FULL_EXAMPLE, "test.toml").unwrap_err().to_string(), expected);
 }

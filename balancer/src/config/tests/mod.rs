@@ -4,7 +4,7 @@ mod robustness;
 mod round_trip;
 mod whole_files;
 
-use super::{ConfigError, Diagnostic, Loaded, parse, parse_without};
+use super::{ConfigError, Diagnostic, Loaded, parse};
 
 /// The example of the manual, which uses every table and key.
 const FULL_EXAMPLE: &str = include_str!("example.toml");
@@ -12,9 +12,8 @@ const FULL_EXAMPLE: &str = include_str!("example.toml");
 /// A short file that is valid.
 const VALID: &str = include_str!("cases/valid.toml");
 
-/// Reads as if every feature were there.
 fn parse_all(text: &str) -> Result<Loaded, ConfigError> {
-    parse_without(&[], text, "test.toml")
+    parse(text, "test.toml")
 }
 
 fn shown(diagnostics: &[Diagnostic]) -> String {

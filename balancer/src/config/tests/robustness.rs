@@ -1,9 +1,6 @@
 use proptest::prelude::*;
 
-use super::{
-    super::{export, support::UNSUPPORTED},
-    ConfigError, Diagnostic, FULL_EXAMPLE, parse_without,
-};
+use super::{super::export, ConfigError, Diagnostic, FULL_EXAMPLE, parse_all};
 
 /// Cuts, repeats, replaces or adds a piece of text, between arbitrary characters.
 fn mutate(text: &str, (at, length, what): &(prop::sample::Index, usize, Option<String>)) -> String {
@@ -116,18 +113,15 @@ fn value() -> impl Strategy<Value = String> {
 
 /// Checks what must hold of any text, valid or not.
 fn check(text: &str) {
-    for unsupported in [UNSUPPORTED, &[]] {
-        let read = |text: &str| parse_without(unsupported, text, "test.toml");
-        match read(text) {
-            Ok(loaded) => assert_eq!(read(&export(&loaded.config)).unwrap().config, loaded.config),
-            Err(ConfigError::Invalid(problems)) => {
-                assert!(!problems.is_empty());
-                for problem in &problems {
-                    check_place(text, problem);
-                }
+    match parse_all(text) {
+        Ok(loaded) => assert_eq!(parse_all(&export(&loaded.config)).unwrap().config, loaded.config),
+        Err(ConfigError::Invalid(problems)) => {
+            assert!(!problems.is_empty());
+            for problem in &problems {
+                check_place(text, problem);
             }
-            Err(unreadable) => panic!("{unreadable}"),
         }
+        Err(unreadable) => panic!("{unreadable}"),
     }
 }
 

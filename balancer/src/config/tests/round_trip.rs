@@ -12,10 +12,10 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     super::{
-        Admin, Affinity, AffinityPrefix, Backend, CommandProbe, Config, Control, Dataplane, DnsProbe, Forwarding,
-        GrpcProbe, HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, Probe, Probing, Protocol,
-        Quic, QuicLayout, Rate, Selection, ServerId, Service, Sources, TcpProbe, Tls, Tracking, Trust, TunnelSource,
-        UdpProbe, Via, address_text, export,
+        Admin, Affinity, Backend, CommandProbe, Config, Control, Dataplane, DnsProbe, Forwarding, GrpcProbe,
+        HealthCheck, HttpProbe, Limits, Metrics, Passive, Pattern, Pin, PinTarget, PrefixLengths, Probe, Probing,
+        Protocol, Quic, QuicLayout, Rate, Selection, ServerId, Service, Sources, TcpProbe, Tls, Tracking, Trust,
+        TunnelSource, UdpProbe, Via, address_text, export,
     },
     FULL_EXAMPLE, parse_all,
 };
@@ -216,7 +216,7 @@ prop_compose! {
         (panic_threshold, wake) in (0.0..=1.0, vec("[a-z{}\"\\\\ é\n]{1,9}", 0..3)),
         (health, passive, fail_timeout) in
             (option::of(health().boxed()), option::of((1_u32..=1000, 0.0..=1.0)), duration(1)),
-        limits in option::of((1_u32.., 1_u32..)),
+        limits in option::of((1_u32..=10_000_000, 100_000_u32.., any::<(bool, bool)>(), (0_u8..=32, 0_u8..=128))),
         path in any::<bool>(),
         (source_addresses, mss) in (option::of(source_addresses(253)), option::of(28_u16..=65_495)),
         mut backends in backends(v4),
@@ -262,7 +262,7 @@ prop_compose! {
             source_addresses: source_addresses.unwrap_or_default(),
             mss: mss.filter(|_| protocol == Protocol::Tcp),
             affinity,
-            affinity_prefix: AffinityPrefix { v4: v4_bits, v6: v6_bits },
+            affinity_prefix: PrefixLengths { v4: v4_bits, v6: v6_bits },
             affinity_timeout,
             quic: quic.unwrap_or_default(),
             when_down,
@@ -283,7 +283,13 @@ prop_compose! {
             passive: passive
                 .filter(|_| forwarding.replies_return() && tracking == Tracking::Full)
                 .map(|(max_fails, max_ejected)| Passive { max_fails, fail_timeout, max_ejected }),
-            limits: limits.map(|(rate, burst)| Limits { new_flows_per_client: Rate { rate, burst } }),
+            limits: limits
+                .filter(|_| protocol == Protocol::Tcp || tracking == Tracking::Full)
+                .map(|(rate, burst, (per_client, in_all), (v4, v6))| Limits {
+                    new_flows_per_client: (per_client || !in_all).then_some(Rate { rate, burst }),
+                    new_flows: in_all.then_some(Rate { rate: 7, burst: rate }),
+                    client_prefix: PrefixLengths { v4, v6 },
+                }),
             backends,
             pins,
             sources,
@@ -358,6 +364,7 @@ fn an_exported_file_says_every_default() {
         [service.passive]
         [service.limits]
         new_flows_per_client = { rate = 100, burst = 200 }
+        new_flows = { rate = 20000, burst = 40000 }
         [[service.backend]]
         name = "fs9-1"
         address = "10.0.0.11:9999"

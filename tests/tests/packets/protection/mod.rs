@@ -1,3 +1,4 @@
 //! Packets that a service does not admit.
 
+mod limits;
 mod sources;

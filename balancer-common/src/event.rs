@@ -19,4 +19,8 @@ counted! {
     SenderNotTold = 4, "sender_not_told";
     /// A later fragment went where the first one of its packet had gone.
     FragmentFollowed = 5, "fragment_followed";
+    /// A flow was forgotten to make room for another one.
+    FlowEvicted = 6, "flow_evicted";
+    /// A new flow was not remembered, since there was no room but that of flows in use. It goes where the Maglev table says.
+    FlowNotRemembered = 7, "flow_not_remembered";
 }

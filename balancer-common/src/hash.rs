@@ -36,6 +36,16 @@ pub const fn trusted_words(address: [u64; 2], rest: u32) -> u64 {
     fold(fold(sum).wrapping_mul(GOLDEN))
 }
 
+/// Hashes three words by a secret: who does not know it cannot choose words that have something of their hashes in common.
+#[inline(always)]
+pub const fn keyed(words: [u64; 3], secret: u64) -> u64 {
+    let [first, second, third] = words;
+    let mut hash = fold((first ^ secret).wrapping_mul(ROOT_2));
+    hash = fold((hash ^ second).wrapping_add(secret).wrapping_mul(ROOT_3));
+    hash = fold((hash ^ third).wrapping_mul(ROOT_5 ^ secret << 1));
+    fold(hash.wrapping_mul(GOLDEN))
+}
+
 /// Brings the well-mixed upper half of a product into the lower one.
 #[inline(always)]
 const fn fold(product: u64) -> u64 {

@@ -16,6 +16,7 @@ pub mod client_budget;
 pub mod decapsulation;
 pub mod ecn;
 pub mod encapsulation;
+pub mod flow_table;
 pub mod hash;
 pub mod icmp;
 pub mod mss;

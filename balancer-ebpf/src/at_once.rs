@@ -61,7 +61,7 @@ pub(crate) fn forward(
             backend: backend_index,
             incarnation: backend.incarnation,
         };
-        inbound::remember_flow(&key, headers, owner);
+        inbound::remember_flow(&key, headers, service, owner);
     }
     inbound::count(
         headers,

@@ -2,7 +2,7 @@
 
 use balancer_common::{
     DropReason,
-    abi::{Client, Flow, FlowKey, Owner},
+    abi::{Client, Flow, FlowKey, Owner, Service},
     affinity::Phase,
     packet::{Headers, Piece},
 };
@@ -38,7 +38,7 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
     mss::clamp(packet, headers, record)?;
     forward::prepare(packet, headers, &key, record, selection.index, backend)?;
 
-    remember(&key, headers, &selection, backend.incarnation);
+    remember(&key, headers, record, &selection, backend.incarnation);
     let begins_flow = selection.begins_flow && headers.fragment.piece != Piece::Later;
     count(headers, service, selection.index, begins_flow);
     Ok(Verdict::Send {
@@ -68,14 +68,14 @@ pub(crate) fn select(
 
 /// Notes where the flow and its client go, if they are to be remembered.
 #[inline(always)]
-fn remember(key: &FlowKey, headers: &Headers, selection: &Selection, incarnation: u32) {
+fn remember(key: &FlowKey, headers: &Headers, service: &Service, selection: &Selection, incarnation: u32) {
     let owner = Owner {
         backend: selection.index,
         incarnation,
     };
     // A later fragment may not say which flow it is of.
     if selection.note_flow && headers.fragment.piece != Piece::Later {
-        remember_flow(key, headers, owner);
+        remember_flow(key, headers, service, owner);
     }
     if selection.note_client {
         let client = Client {
@@ -89,7 +89,7 @@ fn remember(key: &FlowKey, headers: &Headers, selection: &Selection, incarnation
 
 /// Notes where the flow goes that this packet is the first one of.
 #[inline(always)]
-pub(crate) fn remember_flow(key: &FlowKey, headers: &Headers, owner: Owner) {
+pub(crate) fn remember_flow(key: &FlowKey, headers: &Headers, service: &Service, owner: Owner) {
     let flow = Flow {
         owner,
         last_seen: maps::now(),
@@ -97,7 +97,8 @@ pub(crate) fn remember_flow(key: &FlowKey, headers: &Headers, owner: Owner) {
         _padding: 0,
         _reserved: 0,
     };
-    maps::remember_flow(key, &flow);
+    // Answers that pass here are known by their flow.
+    maps::remember_flow(key, &flow, service.forwarding().replies_return());
 }
 
 /// Counts a packet that is forwarded.

@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod budgets;
+mod flows;
 mod mappings;
 mod trace;
 
@@ -10,7 +11,7 @@ use core::{arch::asm, ptr};
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST},
+    bindings::BPF_F_MMAPABLE,
     btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie},
     helpers::bpf_jiffies64,
     macros::btf_map,
@@ -19,12 +20,11 @@ use aya_ebpf::{
 use balancer_common::{
     DropReason, Event,
     abi::{
-        Address, Backend, Client, ClientKey, ClientPrefix, Endpoint, EndpointKey, Failures, FirstFragment, Flow,
-        FlowKey, FragmentKey, LARGE_TABLE, Load, MEDIUM_TABLE, MappingKey, NeighborRequest, Owner, Pin, Probed,
-        ROUTE_CACHE, ReverseFlow, ReverseKey, Route, SMALL_TABLE, Service, Slot, TableClass, Tick, Traffic,
-        WakeRequest,
+        Address, Backend, Client, ClientKey, ClientPrefix, Endpoint, EndpointKey, Failures, FirstFragment, FragmentKey,
+        LARGE_TABLE, MEDIUM_TABLE, MappingKey, NeighborRequest, Owner, Pin, Probed, ROUTE_CACHE, ReverseFlow,
+        ReverseKey, Route, SMALL_TABLE, Service, Slot, TableClass, Tick, Traffic, WakeRequest,
     },
-    affinity::{Lifetimes, Phase, Stage},
+    affinity::Lifetimes,
     perfect_hash::{self, Geometry},
 };
 
@@ -33,6 +33,7 @@ use crate::failures::Failure;
 pub(crate) use access::may_use;
 pub(crate) use answers::{limit, may_answer, note_limit, sum};
 pub(crate) use budgets::{coarse_time, has_token, identify_client, service_has_token, take_of_client, take_of_service};
+pub(crate) use flows::{advance, flow, load, remember_flow};
 pub(crate) use mappings::{Passage, add_mapping, mapping, passage, remember_source, source, source_pool, take_over};
 pub(crate) use trace::{capture, is_traced, tell_capture, tell_decision, trace_budget, trace_filter};
 
@@ -66,11 +67,7 @@ static MEDIUM_PREVIOUS: ArrayOfMaps<Table<MEDIUM_TABLE>, 4_096> = ArrayOfMaps::n
 #[btf_map]
 static LARGE_PREVIOUS: ArrayOfMaps<Table<LARGE_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
-static LOADS: Array<Load, 16_384> = Array::new();
-#[btf_map]
 static FAILURES: Array<Failures, 16_384> = Array::new();
-#[btf_map]
-static FLOWS: LruHashMap<FlowKey, Flow, 1_048_576> = LruHashMap::new();
 #[btf_map]
 static REVERSE_FLOWS: LruHashMap<ReverseKey, ReverseFlow, 1_048_576> = LruHashMap::new();
 #[btf_map]
@@ -81,8 +78,6 @@ static PINS: LpmTrie<ClientPrefix, Pin, 65_536> = LpmTrie::new();
 static WOKEN: Array<Tick, 16_384> = Array::new();
 #[btf_map]
 static WAKE_REQUESTS: RingBuf<WakeRequest, 4_096> = RingBuf::new();
-#[btf_map]
-static FLOWS_ADDED: PerCpuArray<u64, 1> = PerCpuArray::new();
 #[btf_map]
 static DROPS: PerCpuArray<u64, { DropReason::ALL.len() }> = PerCpuArray::new();
 #[btf_map]
@@ -220,64 +215,6 @@ pub(crate) fn previous_slot(service: u32, class: TableClass, slot: u32) -> Optio
     bits.copied().map(Slot::from_bits)
 }
 
-/// Where a flow goes, if it is remembered.
-#[inline(always)]
-pub(crate) fn flow(key: &FlowKey) -> Option<&'static mut Flow> {
-    // SAFETY: the kernel keeps the memory of an entry for the whole run of the program, even if another CPU removes it.
-    // Another CPU may write it meanwhile, whole words at a time, and any of the values is as good as another.
-    FLOWS.get_ptr_mut(key).map(|flow| unsafe { &mut *flow })
-}
-
-/// Remembers where a flow goes. A table that cannot take it costs the flow its memory, not its packets.
-#[inline(always)]
-pub(crate) fn remember_flow(key: &FlowKey, flow: &Flow) {
-    if FLOWS.insert(key, flow, u64::from(BPF_NOEXIST)).is_ok() {
-        add_load(flow.owner, 1);
-        if let Some(added) = FLOWS_ADDED.get_ptr_mut(0) {
-            // SAFETY: as in `service_traffic`.
-            unsafe { *added += 1 };
-        }
-    } else {
-        // The flow is known, but its backend may not serve it any more, or it is over.
-        let _full: Result<(), i32> = FLOWS.insert(key, flow, 0);
-    }
-}
-
-/// Notes how far a flow has come.
-#[inline(always)]
-pub(crate) fn advance(flow: &mut Flow, phase: Phase) {
-    if flow.phase == phase {
-        return;
-    }
-    let over = |phase: Phase| phase.stage() == Stage::Closed;
-    match (over(flow.phase), over(phase)) {
-        (false, true) => add_load(flow.owner, 1_u64.wrapping_neg()),
-        (true, false) => add_load(flow.owner, 1),
-        _ => {}
-    }
-    flow.phase = phase;
-}
-
-/// How busy a backend is, if its flows are counted.
-#[inline(always)]
-pub(crate) fn load(backend: u32) -> Option<&'static Load> {
-    LOADS.get(backend)
-}
-
-/// Counts flows of a backend, where they are counted.
-#[inline(always)]
-fn add_load(owner: Owner, flows: u64) {
-    if let Some(load) = LOADS.get_ptr_mut(owner.backend) {
-        // SAFETY: the entry of an array is there as long as the program, and its words are written whole.
-        if unsafe { (*load).weight } != 0 {
-            // SAFETY: as above.
-            let count = unsafe { &raw mut (*load).flows };
-            // SAFETY: as above.
-            unsafe { add(count, flows) };
-        }
-    }
-}
-
 /// Counts a failure of a backend.
 #[inline(always)]
 pub(crate) fn count_failure(backend: u32, failure: Failure) {
@@ -315,7 +252,8 @@ unsafe fn add(word: *mut u64, more: u64) {
 /// Where a client's new flows go, if it is remembered.
 #[inline(always)]
 pub(crate) fn client(key: &ClientKey) -> Option<&'static mut Client> {
-    // SAFETY: as in `flow`.
+    // SAFETY: the kernel keeps the memory of an entry for the whole run of the program, even if another CPU removes it.
+    // Another CPU may write it meanwhile, whole words at a time, and any of the values is as good as another.
     CLIENTS.get_ptr_mut(key).map(|client| unsafe { &mut *client })
 }
 
@@ -356,7 +294,7 @@ pub(crate) fn request_wake(owner: Owner) {
 /// Which service port a reply belongs to, if it is remembered.
 #[inline(always)]
 pub(crate) fn reverse_flow(key: &ReverseKey) -> Option<ReverseFlow> {
-    // SAFETY: as in `flow`.
+    // SAFETY: as in `client`.
     unsafe { REVERSE_FLOWS.get(key) }.copied()
 }
 
@@ -369,7 +307,7 @@ pub(crate) fn remember_reverse_flow(key: &ReverseKey, flow: ReverseFlow) {
 /// What the first fragment of a packet has shown, if it is remembered.
 #[inline(always)]
 pub(crate) fn first_fragment(key: &FragmentKey) -> Option<FirstFragment> {
-    // SAFETY: as in `flow`.
+    // SAFETY: as in `client`.
     unsafe { FIRST_FRAGMENTS.get(key) }.copied()
 }
 
@@ -382,7 +320,7 @@ pub(crate) fn remember_first_fragment(key: &FragmentKey, first: &FirstFragment) 
 /// Whom a probe has asked whose answers have these ends.
 #[inline(always)]
 pub(crate) fn probed(answer: &MappingKey) -> Option<Probed> {
-    // SAFETY: as in `flow`.
+    // SAFETY: as in `client`.
     unsafe { PROBED.get(answer) }.copied()
 }
 

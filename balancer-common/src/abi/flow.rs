@@ -26,6 +26,22 @@ record!(
     24
 );
 
+impl FlowKey {
+    /// Its bytes as they lie in memory.
+    #[inline(always)]
+    pub const fn words(&self) -> [u64; 3] {
+        let [first, second] = self.client.words();
+        let ([a, b], [c, d]) = (self.client_port, self.service_port);
+        let ports = u32::from_ne_bytes([a, b, c, d]);
+        let third = if cfg!(target_endian = "little") {
+            (ports as u64) << 32 | self.service as u64
+        } else {
+            (self.service as u64) << 32 | ports as u64
+        };
+        [first, second, third]
+    }
+}
+
 /// Which backend something was given to.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -62,6 +78,36 @@ record!(
     },
     16
 );
+
+/// A flow that is remembered, or room for one: then its owner is [vacant](crate::flow_table::VACANT).
+///
+/// Whoever wants to write to it first puts [`CLAIMED`](crate::flow_table::CLAIMED) in the place of the owner, and the new owner
+/// last, each by one access to a word of 64 bits.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowEntry {
+    /// Which flow.
+    pub key: FlowKey,
+    /// Where it goes.
+    pub flow: Flow,
+}
+record!(FlowEntry { key, flow }, 40);
+
+/// Flows that stand together in the flow table: two cache lines.
+#[repr(C, align(128))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowBucket {
+    /// The flows.
+    pub entries: [FlowEntry; Self::ENTRIES],
+    /// Always zero.
+    pub _padding: [u8; 8],
+}
+record!(FlowBucket { entries, _padding }, 128);
+
+impl FlowBucket {
+    /// Flows in a bucket.
+    pub const ENTRIES: usize = 3;
+}
 
 /// What a client of a service is remembered by.
 #[repr(C)]

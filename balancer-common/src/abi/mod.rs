@@ -36,7 +36,7 @@ pub use counters::Traffic;
 pub use endpoint::{Endpoint, EndpointKey, Role};
 pub use explanation::{Explanation, Reason};
 pub use failures::Failures;
-pub use flow::{Client, ClientKey, Flow, FlowKey, Owner, ReverseFlow, ReverseKey};
+pub use flow::{Client, ClientKey, Flow, FlowBucket, FlowEntry, FlowKey, Owner, ReverseFlow, ReverseKey};
 pub use fragment::{FirstFragment, FragmentKey};
 pub use load::Load;
 pub use mapping::{MAX_SOURCES, Mapping, MappingKey, Side, Source, SourceAddresses, SourcePool, begins_connection};

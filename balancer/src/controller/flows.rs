@@ -76,7 +76,7 @@ impl Controller {
                             flows.push((*key, flow));
                         }
                     }
-                })?;
+                });
                 Ok((total, flows))
             },
             |controller, read| {
@@ -104,7 +104,7 @@ impl Controller {
                         let Owner { backend, incarnation } = flow.owner;
                         *by_backend.entry((backend, incarnation)).or_default() += 1;
                     }
-                })?;
+                });
                 Ok(by_backend)
             },
             |controller, read| respond(reply, read.map(|counts| controller.flow_count(&counts))),
@@ -134,7 +134,7 @@ impl Controller {
         self.read(
             move |memory| {
                 let matcher = matcher?;
-                let flushed = memory.flush_flows(|key, flow| matcher.matches(key, *flow))?;
+                let flushed = memory.flush_flows(|key, flow| matcher.matches(key, *flow));
                 // A client that stayed remembered would have its next flow where the last one was.
                 let forgotten = memory.flush_clients(|key, client| matcher.matches_client(key, client, &masks))?;
                 tracing::info!("forgot {forgotten} clients on request");
@@ -162,7 +162,7 @@ impl Controller {
                     let clients = memory.migrate_clients(from, to)?;
                     tracing::info!("moved {clients} remembered clients");
                     if flows {
-                        moved += memory.migrate_flows(from, to)?;
+                        moved += memory.migrate_flows(from, to);
                     }
                 }
                 Ok(moved)

@@ -42,7 +42,7 @@ impl Controller {
             backends: self.backends(None, flows)?,
             drops: self.dataplane.drops()?,
             events: self.dataplane.events()?,
-            evictions: self.dataplane.evictions(flows),
+            evictions: self.dataplane.event(Event::FlowEvicted)?,
         })
     }
 

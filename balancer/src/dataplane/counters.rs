@@ -42,11 +42,14 @@ impl Dataplane {
     pub fn events(&self) -> anyhow::Result<Vec<(Event, u64)>> {
         Event::ALL
             .iter()
-            .map(|&event| {
-                let counters = self.maps.events.get(&(event as u32), 0)?;
-                Ok((event, counters.iter().sum()))
-            })
+            .map(|&event| Ok((event, self.event(event)?)))
             .collect()
+    }
+
+    /// How often an event has happened.
+    pub fn event(&self, event: Event) -> anyhow::Result<u64> {
+        let counters = self.maps.events.get(&(event as u32), 0)?;
+        Ok(counters.iter().sum())
     }
 
     /// The share of new clients of its service that a backend gets, 0 to 1.

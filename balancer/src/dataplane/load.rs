@@ -1,6 +1,11 @@
 //! Loading the eBPF object: its maps from their pins where these exist, its programs through the verifier.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    io,
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use aya::{
@@ -8,10 +13,11 @@ use aya::{
     maps::{MapData, MapError, MapInfo, ProgramArray},
     programs::{ProgramError, Xdp},
 };
+use balancer_common::flow_table;
 
 use super::{
     clock::TimerTick,
-    maps::{Capacity, PINNED},
+    maps::{Capacity, PINNED, open_or_make},
     packet_log, permission,
     pins::Pins,
 };
@@ -56,6 +62,8 @@ enum Telling {
 
 fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[&str]) -> anyhow::Result<Ebpf> {
     let geometry = capacity.endpoints();
+    let flow_buckets = flow_table::Geometry::of(capacity.flows).buckets;
+    let flow_secret = flow_secret(pins)?;
     let timer = TimerTick::of_kernel()?;
     let lifetimes = timer.lifetimes();
     let answer_time = timer.units(ANSWER_TIME);
@@ -69,6 +77,8 @@ fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[
         .override_global("OPENING_LIFETIME", &lifetimes.opening, true)
         .override_global("HALF_CLOSED_LIFETIME", &lifetimes.half_closed, true)
         .override_global("CLOSED_LIFETIME", &lifetimes.closed, true)
+        .override_global("FLOW_BUCKETS", &flow_buckets, true)
+        .override_global("FLOW_SECRET", &flow_secret, true)
         .override_global("TRACE", &trace, true)
         .override_global("ANSWER_TIME", &answer_time, true)
         .override_global(aya_log::LEVEL, &packet_log, true);
@@ -84,6 +94,16 @@ fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[
     }
     provide_calls(&mut ebpf, telling)?;
     Ok(ebpf)
+}
+
+/// What decides where flows stand in their table. It is made with the table and stays as long.
+fn flow_secret(pins: &Pins) -> anyhow::Result<u64> {
+    let mut secret = open_or_make(&pins.map("FLOW_SECRET"), 1)?;
+    if secret.get(&0, 0)? == 0 {
+        // A new one has keys that nobody can foresee, and is never zero in fact.
+        secret.set(0, RandomState::new().hash_one(()) | 1, 0)?;
+    }
+    Ok(secret.get(&0, 0)?)
 }
 
 /// Sets the program that the attached one ends by when a packet takes it that far. It is pinned with the map.

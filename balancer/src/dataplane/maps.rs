@@ -1,9 +1,6 @@
 //! Typed handles of the maps that the XDP program reads and writes.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use aya::{
@@ -12,11 +9,11 @@ use aya::{
 };
 use balancer_common::{
     abi::{Backend, ClientPrefix, Endpoint, Failures, Load, Pin, Service, SourcePool, Traffic},
-    perfect_hash::Geometry,
+    flow_table, perfect_hash,
     token_bucket::TokenBucket,
 };
 
-use super::{memory::Stores, name::Name, pins::Pins, tables::Tables};
+use super::{flow_table::FlowTable, memory::Stores, name::Name, pins::Pins, tables::Tables};
 
 /// How many entries the maps have room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,10 +33,10 @@ pub struct Capacity {
 impl Capacity {
     /// The size of the endpoint table. A service may have several ports and each of its backends as many endpoints, so
     /// there are four entries for every service and backend, at most half of which are ever used.
-    pub const fn endpoints(self) -> Geometry {
+    pub const fn endpoints(self) -> perfect_hash::Geometry {
         let entries = (4 * (self.services + self.backends)).next_power_of_two();
         let entry_bits = entries.trailing_zeros();
-        Geometry {
+        perfect_hash::Geometry {
             bucket_bits: entry_bits - 2,
             entry_bits,
         }
@@ -63,7 +60,7 @@ impl Capacity {
             ("BACKEND_TRAFFIC", self.backends),
             ("LOADS", self.backends),
             ("FAILURES", self.backends),
-            ("FLOWS", self.flows),
+            ("FLOWS", flow_table::Geometry::of(self.flows).buckets),
             ("REVERSE_FLOWS", self.flows),
             ("CLIENTS", self.clients),
             ("WOKEN", self.backends),
@@ -76,7 +73,7 @@ impl Capacity {
 }
 
 /// Every map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 46] = [
+pub(super) const PINNED: [&str; 45] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
     "SERVICES",
@@ -106,7 +103,6 @@ pub(super) const PINNED: [&str; 46] = [
     "TAKEOVERS",
     "PASSAGE",
     "SOURCE_POOLS",
-    "FLOWS_ADDED",
     "DROPS",
     "FIRST_FRAGMENTS",
     "EVENTS",
@@ -170,10 +166,9 @@ impl Maps {
             loads: take(ebpf, "LOADS")?,
             failures: take(ebpf, "FAILURES")?,
             memory: Arc::new(Stores {
-                flows: open(&pins.map("FLOWS"))?,
+                flows: FlowTable::of(open(&pins.map("FLOWS"))?.fd(), capacity.flows)
+                    .context("cannot map the flow table")?,
                 clients: open(&pins.map("CLIENTS"))?,
-                added: take(ebpf, "FLOWS_ADDED")?,
-                removed: Mutex::new(open_or_make(&pins.map("FLOWS_REMOVED"), 1)?),
             }),
             pins: take(ebpf, "PINS")?,
             access: open(&pins.map("ACCESS"))?,
@@ -216,7 +211,7 @@ where
 }
 
 /// Opens the pinned array at `path`, or makes and pins it.
-fn open_or_make<V: Pod>(path: &Path, entries: u32) -> anyhow::Result<Array<MapData, V>> {
+pub(super) fn open_or_make<V: Pod>(path: &Path, entries: u32) -> anyhow::Result<Array<MapData, V>> {
     if !path.exists() {
         let array: Array<MapData, V> =
             Array::create(entries, 0).with_context(|| format!("cannot make the map {}", path.display()))?;

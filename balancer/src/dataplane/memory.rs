@@ -1,24 +1,17 @@
 //! What the data plane remembers of flows and clients: read, cleared and given to others, on any thread.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use anyhow::Context as _;
-use aya::maps::{Array, MapData, MapError, PerCpuArray};
+use aya::maps::MapData;
 use balancer_common::abi::{AffinityKind, Client, ClientKey, Flow, FlowKey, Owner};
 
-use super::{Dataplane, judge::Judge, syscall};
+use super::{Dataplane, flow_table::FlowTable, judge::Judge, syscall};
 
-/// Handles of what is remembered. The tables are not typed: they are read many elements at a time.
+/// Handles of what is remembered. The table of clients is not typed: it is read many elements at a time.
 pub(super) struct Stores {
-    pub(super) flows: MapData,
+    pub(super) flows: FlowTable,
     pub(super) clients: MapData,
-    /// How many flows the program has added.
-    pub(super) added: PerCpuArray<MapData, u64>,
-    /// How many have been removed here.
-    pub(super) removed: Mutex<Array<MapData, u64>>,
 }
 
 /// What the data plane remembers, judged by the services and backends that there were when this was made. Reading it takes
@@ -37,10 +30,6 @@ pub struct FlowCounts {
     pub total: u64,
     /// Flows by backend, of those that have any.
     pub by_backend: HashMap<Owner, u64>,
-    /// How many flows had ever been added when the counting began.
-    added: u64,
-    /// How many of them had been removed.
-    removed: u64,
 }
 
 /// How many flows and clients are remembered.
@@ -76,47 +65,29 @@ impl Dataplane {
             incarnation: entry.record.incarnation,
         })
     }
-
-    /// How many flows the kernel has forgotten to make room for others, given those that there are: those that were added
-    /// and are neither there any more nor have been removed. Never less than what an earlier call returned.
-    pub fn evictions(&mut self, counts: &FlowCounts) -> u64 {
-        let known = counts.entries + counts.removed;
-        self.evictions = self.evictions.max(counts.added.saturating_sub(known));
-        self.evictions
-    }
 }
 
 impl Memory {
-    /// Counts flows and clients by reading both tables whole: some milliseconds for every hundred thousand.
+    /// Counts flows and clients by reading both tables whole.
     pub fn census(&self) -> anyhow::Result<Census> {
         Ok(Census {
-            flows: self.count_flows()?,
+            flows: self.count_flows(),
             clients: self.count_clients()?,
         })
     }
 
     /// Counts the flows.
-    pub fn count_flows(&self) -> anyhow::Result<FlowCounts> {
-        let mut counts = self.begin_count()?;
+    pub fn count_flows(&self) -> FlowCounts {
+        let mut counts = FlowCounts::default();
         let mut tally = self.judge.tally();
         self.for_each_entry(|key, flow| {
             counts.entries += 1;
             if self.judge.is_live(key, flow) {
                 tally.add(flow.owner);
             }
-        })?;
+        });
         tally.finish(&mut counts);
-        Ok(counts)
-    }
-
-    /// Counts of nothing yet. What has been added and removed is read first, so that what comes and goes meanwhile never
-    /// looks as if the kernel had forgotten it.
-    pub(super) fn begin_count(&self) -> anyhow::Result<FlowCounts> {
-        Ok(FlowCounts {
-            added: self.stores.added.get(&0, 0)?.iter().sum(),
-            removed: self.stores.removed()?,
-            ..FlowCounts::default()
-        })
+        counts
     }
 
     /// Counts the clients. Where none are remembered, the table need not be read.
@@ -132,17 +103,17 @@ impl Memory {
     }
 
     /// Calls `visit` with every entry of the flow table, those of flows that are over included.
-    pub(super) fn for_each_entry(&self, visit: impl FnMut(&FlowKey, &Flow)) -> anyhow::Result<()> {
-        syscall::for_each(self.stores.flows.fd(), visit).context("cannot read the flow table")
+    pub(super) fn for_each_entry(&self, visit: impl FnMut(&FlowKey, &Flow)) {
+        self.stores.flows.for_each(visit);
     }
 
     /// Calls `visit` with every remembered flow.
-    pub fn for_each_flow(&self, mut visit: impl FnMut(&FlowKey, &Flow)) -> anyhow::Result<()> {
+    pub fn for_each_flow(&self, mut visit: impl FnMut(&FlowKey, &Flow)) {
         self.for_each_entry(|key, flow| {
             if self.judge.is_live(key, flow) {
                 visit(key, flow);
             }
-        })
+        });
     }
 
     /// Calls `visit` with every remembered client.
@@ -156,14 +127,8 @@ impl Memory {
     }
 
     /// Forgets the flows for which `chosen` holds. Returns how many.
-    pub fn flush_flows(&self, chosen: impl Fn(&FlowKey, &Flow) -> bool) -> anyhow::Result<u64> {
-        let mut keys = Vec::new();
-        self.for_each_entry(|key, flow| {
-            if chosen(key, flow) {
-                keys.push(*key);
-            }
-        })?;
-        self.stores.remove_flows(&keys)
+    pub fn flush_flows(&self, chosen: impl Fn(&FlowKey, &Flow) -> bool) -> u64 {
+        self.stores.flows.remove(chosen)
     }
 
     /// Forgets the clients for which `chosen` holds. Returns how many.
@@ -193,32 +158,9 @@ impl Memory {
     }
 
     /// Gives the remembered flows of one backend to another. Returns how many.
-    pub fn migrate_flows(&self, from: Owner, to: Owner) -> anyhow::Result<u64> {
-        let mut keys = Vec::new();
-        let mut flows = Vec::new();
-        self.for_each_flow(|key, flow| {
-            if flow.owner == from {
-                keys.push(*key);
-                flows.push(Flow { owner: to, ..*flow });
-            }
-        })?;
-        syscall::update_all(self.stores.flows.fd(), &keys, &flows).context("cannot write the flow table")?;
-        Ok(keys.len() as u64)
-    }
-}
-
-impl Stores {
-    /// Removes flows and counts them. Returns how many were there.
-    pub(super) fn remove_flows(&self, keys: &[FlowKey]) -> anyhow::Result<u64> {
-        let mut count = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
-        let removed = syscall::delete_all(self.flows.fd(), keys)?;
-        let before = count.get(&0, 0)?;
-        count.set(0, before + removed, 0)?;
-        Ok(removed)
-    }
-
-    fn removed(&self) -> Result<u64, MapError> {
-        self.removed.lock().unwrap_or_else(PoisonError::into_inner).get(&0, 0)
+    pub fn migrate_flows(&self, from: Owner, to: Owner) -> u64 {
+        let is_moved = |key: &FlowKey, flow: &Flow| flow.owner == from && self.judge.is_live(key, flow);
+        self.stores.flows.replace(|key, flow| is_moved(key, flow).then_some(to))
     }
 }
 

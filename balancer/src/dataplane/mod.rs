@@ -7,6 +7,7 @@ mod counters;
 mod decap;
 mod explain;
 mod figures;
+mod flow_table;
 mod in_place;
 mod judge;
 mod load;
@@ -20,6 +21,7 @@ mod probe_path;
 mod read;
 mod requests;
 mod run;
+mod shared;
 mod sweep;
 mod syscall;
 mod tables;
@@ -68,7 +70,6 @@ pub struct Dataplane {
     endpoints: perfect_hash::Table,
     attachments: Vec<Attachment>,
     generation: u64,
-    evictions: u64,
     probe_path: probe_path::ProbePath,
 }
 
@@ -116,7 +117,6 @@ impl Dataplane {
             endpoints,
             attachments: Vec::new(),
             generation,
-            evictions: 0,
             probe_path: probe_path::ProbePath::default(),
         })
     }

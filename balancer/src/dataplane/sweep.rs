@@ -6,11 +6,11 @@ use std::{
 };
 
 use balancer_common::{
-    abi::{ClientKey, FlowKey, Load, Owner, Tick},
+    abi::{ClientKey, Load, Owner, Tick},
     affinity::Stage,
 };
 
-use super::{Census, Dataplane, Memory};
+use super::{Census, Dataplane, FlowCounts, Memory};
 use crate::maglev::Slots;
 
 /// What a sweep found and did.
@@ -42,15 +42,13 @@ pub(super) struct Findings {
 impl Memory {
     /// Forgets flows and clients that are over. What the program is to be told of it, [`Dataplane::settle`] does.
     pub fn sweep(self) -> anyhow::Result<Swept> {
-        let mut over: Vec<FlowKey> = Vec::new();
-        let mut flows = self.begin_count()?;
+        let mut flows = FlowCounts::default();
         let mut tally = self.judge.tally();
         let mut disputed: HashMap<u32, HashSet<u32>> = HashMap::new();
         let mut loads = self.judge.counted_backends();
-        self.for_each_entry(|key, flow| {
+        let forgotten = self.stores.flows.remove(|key, flow| {
             if !self.judge.is_live(key, flow) {
-                over.push(*key);
-                return;
+                return true;
             }
             tally.add(flow.owner);
             if let Some(slot) = self.judge.disputed_slot(key, flow) {
@@ -61,10 +59,11 @@ impl Memory {
             {
                 *count += 1;
             }
-        })?;
+            false
+        });
         tally.finish(&mut flows);
         Ok(Swept {
-            flows: self.stores.remove_flows(&over)?,
+            flows: forgotten,
             clients: self.flush_clients(|key: &ClientKey, client| !self.judge.is_known(key, client))?,
             live: Census {
                 flows,

@@ -8,9 +8,12 @@ use std::{
 };
 
 use anyhow::ensure;
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{Array, Map, MapData};
 use balancer::control::protocol::{BackendKeys, ConfigText, Order, Request};
-use balancer_common::abi::{self, Address, Flow, FlowKey};
+use balancer_common::{
+    abi::{self, Address, FlowBucket, FlowEntry, FlowKey},
+    flow_table::VACANT,
+};
 
 use crate::lab::{Arms, Balancer, Network, Service, UdpClient, eventually};
 
@@ -91,17 +94,26 @@ pub(super) fn run(rounds: usize) -> anyhow::Result<Figures> {
 /// Copies the flows that there are until there are [`FLOWS`] more.
 fn multiply(pins: &Path) -> anyhow::Result<()> {
     let path = pins.join(format!("v{}/maps/FLOWS", abi::VERSION));
-    let map = Map::LruHashMap(MapData::from_pin(path)?);
-    let mut flows: HashMap<MapData, FlowKey, Flow> = HashMap::try_from(map)?;
-    let originals: Vec<(FlowKey, Flow)> = flows.iter().collect::<Result<_, _>>()?;
+    let mut table: Array<MapData, FlowBucket> = Array::try_from(Map::Array(MapData::from_pin(path)?))?;
+    let buckets: Vec<FlowBucket> = table.iter().collect::<Result<_, _>>()?;
+    let entries = buckets.iter().flat_map(|bucket| bucket.entries);
+    let originals: Vec<FlowEntry> = entries.filter(|entry| entry.flow.owner != VACANT).collect();
     ensure!(!originals.is_empty(), "no flow is remembered");
-    for (number, (key, flow)) in (0..FLOWS).zip(originals.iter().cycle()) {
+    let mut copies = (0..FLOWS).zip(originals.iter().cycle()).map(|(number, original)| {
         let client = IpAddr::from(std::net::Ipv4Addr::from_bits(0x6440_0000 + number));
         let key = FlowKey {
             client: Address::from(client),
-            ..*key
+            ..original.key
         };
-        flows.insert(key, flow, 0)?;
+        FlowEntry { key, ..*original }
+    });
+    // No packet looks for them, so they need not stand where one would.
+    for (index, mut bucket) in (0..).zip(buckets) {
+        let vacant = bucket.entries.iter_mut().filter(|entry| entry.flow.owner == VACANT);
+        for (place, copy) in vacant.zip(&mut copies) {
+            *place = copy;
+        }
+        table.set(index, bucket, 0)?;
     }
     Ok(())
 }

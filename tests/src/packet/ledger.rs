@@ -121,7 +121,7 @@ impl Ledger {
                 .collect(),
             flows: dataplane
                 .memory()
-                .and_then(|memory| memory.count_flows())
+                .map(|memory| memory.count_flows())
                 .expect("the flow table can be read")
                 .total,
         }

@@ -6,7 +6,10 @@ use balancer::{
     maglev::TableSize,
     reconcile::{DesiredBackend, DesiredService},
 };
-use balancer_common::abi::protocol::{TCP, UDP};
+use balancer_common::{
+    Event,
+    abi::protocol::{TCP, UDP},
+};
 use balancer_tests::packet::{Host, Interface, Ledger, Packet, Transport, service};
 
 use crate::{
@@ -236,9 +239,10 @@ fn flows_beyond_the_room_for_them_are_forgotten_and_keep_to_the_table() {
         };
         let mut first = Vec::new();
         let counted = host.count(|host| first = pass(host));
-        let present = host.dataplane().memory().unwrap().count_flows().unwrap();
-        assert!((1..=u64::from(ROOM)).contains(&present.total), "{present:?}");
-        let evicted = host.dataplane().evictions(&present);
+        let present = host.dataplane().memory().unwrap().count_flows();
+        assert!(present.total >= u64::from(ROOM), "{present:?}");
+        assert!(present.total < 3 * u64::from(ROOM), "{present:?}");
+        let evicted = host.dataplane().event(Event::FlowEvicted).unwrap();
         assert_eq!(evicted, new_flows(&counted) - present.total);
         assert_eq!(pass(host), first);
     });

@@ -1,0 +1,173 @@
+//! Where a flow stands in the flow table, and which entry makes room for another one.
+//!
+//! The table is an array of [buckets](FlowBucket). Each flow has two of them by its hash, and stands in the one that had
+//! more room when it began (Azar et al., "Balanced Allocations", 1994): with two entries for every flow that there is to be room
+//! for, one flow in a thousand finds both full when there are as many as that.
+
+use crate::{
+    abi::{FlowBucket, FlowKey, Owner, Tick},
+    affinity::{self, Phase, Stage},
+    hash,
+};
+
+/// Entries for each flow that there is to be room for.
+const ENTRIES_PER_FLOW: u64 = 2;
+
+/// How many buckets a table has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Geometry {
+    /// Buckets, at least two.
+    pub buckets: u32,
+}
+
+impl Geometry {
+    /// A table with room for so many flows.
+    pub const fn of(flows: u32) -> Self {
+        let buckets = (flows as u64 * ENTRIES_PER_FLOW).div_ceil(FlowBucket::ENTRIES as u64) as u32;
+        Self {
+            buckets: if buckets < 2 { 2 } else { buckets },
+        }
+    }
+
+    /// The two buckets of a flow, which are never the same. Those who do not know `secret` cannot choose flows that have theirs in common.
+    #[inline(always)]
+    pub const fn places(self, key: &FlowKey, secret: u64) -> [u32; 2] {
+        let hash = hash::keyed(key.words(), secret);
+        let first = hash::scale((hash >> 32) as u32, self.buckets);
+        let second = hash::scale(hash as u32, self.buckets - 1);
+        [first, if second >= first { second + 1 } else { second }]
+    }
+}
+
+/// How readily something makes room for a flow: the more, the better. Zero is what stays.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Readiness(u32);
+
+impl Readiness {
+    /// It stays.
+    pub const NONE: Self = Self(0);
+    /// It is the flow itself.
+    pub const SAME: Self = Self(u32::MAX);
+    /// Nobody needs it.
+    pub const FREE: Self = Self(1 << 30);
+    /// A flow of which only the first packet has been seen.
+    const OPENING: u32 = 1 << 29;
+    /// The longest that a flow may be away and still count as longer away than another.
+    const LONGEST: u32 = Self::OPENING - 2;
+
+    /// That of a flow that was seen last at `last_seen`, where others are remembered for `lifetime` after that. One in use
+    /// makes room for another only if it `may_displace` it: a flow that nobody remembers goes where the Maglev table says, which
+    /// is well as long as the table stays, but answers by way of the balancer are known by their flow.
+    #[inline(always)]
+    pub const fn of(phase: Phase, last_seen: Tick, now: Tick, lifetime: u32, may_displace: bool) -> Self {
+        if !affinity::is_remembered(now, last_seen, lifetime) {
+            return Self::FREE;
+        }
+        let away = now.since(last_seen);
+        let away = 1 + if away > Self::LONGEST { Self::LONGEST } else { away };
+        if matches!(phase.stage(), Stage::Opening) {
+            Self(Self::OPENING + away)
+        } else if may_displace {
+            Self(away)
+        } else {
+            Self::NONE
+        }
+    }
+
+    /// Whether a flow that is remembered would be forgotten.
+    #[inline(always)]
+    pub const fn is_displacement(self) -> bool {
+        self.0 < Self::FREE.0
+    }
+
+    /// As a number.
+    #[inline(always)]
+    pub const fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// From a number.
+    #[inline(always)]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+}
+
+/// What of a bucket makes room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// How readily. Where several entries are free, their number counts.
+    pub readiness: Readiness,
+    /// Which entry.
+    pub entry: u32,
+}
+
+impl Room {
+    /// A bucket of which nothing is known yet.
+    pub const NONE: Self = Self {
+        readiness: Readiness::NONE,
+        entry: 0,
+    };
+
+    /// With another entry of the bucket taken into account.
+    #[must_use]
+    #[inline(always)]
+    pub const fn or(self, entry: u32, readiness: Readiness) -> Self {
+        let is_free = readiness.0 == Readiness::FREE.0;
+        let was_free = self.readiness.0 >= Readiness::FREE.0 && self.readiness.0 != Readiness::SAME.0;
+        if is_free && was_free {
+            Self {
+                readiness: Readiness(self.readiness.0 + 1),
+                entry: self.entry,
+            }
+        } else if readiness.0 > self.readiness.0 {
+            Self { readiness, entry }
+        } else {
+            self
+        }
+    }
+
+    /// Both in one number.
+    #[inline(always)]
+    pub const fn to_bits(self) -> u64 {
+        (self.readiness.0 as u64) << 32 | self.entry as u64
+    }
+
+    /// From such a number.
+    #[inline(always)]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self {
+            readiness: Readiness((bits >> 32) as u32),
+            entry: bits as u32,
+        }
+    }
+}
+
+/// Whether a flow stands in the second of its buckets rather than the first, which is looked at first.
+#[inline(always)]
+pub const fn prefers_second(first: Room, second: Room) -> bool {
+    second.readiness.0 > first.readiness.0
+}
+
+/// An entry without a flow. Its key means nothing.
+pub const VACANT: Owner = Owner {
+    backend: 0,
+    incarnation: 0,
+};
+
+/// An entry that a flow is being written to. No backend has this index.
+pub const CLAIMED: Owner = Owner {
+    backend: u32::MAX,
+    incarnation: u32::MAX,
+};
+
+/// Whether an entry with this owner is a flow's.
+#[inline(always)]
+pub const fn is_taken(owner: Owner) -> bool {
+    owner.backend != VACANT.backend && owner.backend != CLAIMED.backend
+}
+
+const _: () = assert!(FlowBucket::ENTRIES == 3);
+
+#[cfg(test)]
+mod tests;

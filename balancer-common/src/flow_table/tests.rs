@@ -1,0 +1,119 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::abi::Address;
+
+fn key(number: u32) -> FlowKey {
+    FlowKey {
+        client: Address::v4(number.to_be_bytes()),
+        service: 1,
+        client_port: [0x9c, 0x40],
+        service_port: [0, 80],
+    }
+}
+
+/// How many of `flows` flows find room in a table for `room` of them, all entries equally wanted.
+fn placed(room: u32, flows: u32) -> u32 {
+    let geometry = Geometry::of(room);
+    let mut taken = vec![0_u32; geometry.buckets as usize];
+    let mut placed = 0;
+    for number in 0..flows {
+        let places = geometry.places(&key(number), 0x0123_4567_89ab_cdef);
+        let [first, second] = places.map(|place| {
+            (0..FlowBucket::ENTRIES as u32).fold(Room::NONE, |room, entry| {
+                let is_free = entry >= taken[place as usize];
+                room.or(entry, if is_free { Readiness::FREE } else { Readiness::NONE })
+            })
+        });
+        let (place, room) = if prefers_second(first, second) {
+            (places[1], second)
+        } else {
+            (places[0], first)
+        };
+        if room.readiness > Readiness::NONE {
+            taken[place as usize] += 1;
+            placed += 1;
+        }
+    }
+    placed
+}
+
+#[test]
+fn as_many_flows_as_there_is_to_be_room_for_find_it() {
+    const ROOM: u32 = 1 << 18;
+    assert_eq!(placed(ROOM, ROOM / 2), ROOM / 2);
+    let lost = ROOM - placed(ROOM, ROOM);
+    assert!(lost * 1_000 < ROOM, "{lost} of {ROOM}");
+}
+
+#[test]
+fn most_flows_stand_in_their_first_bucket() {
+    const ROOM: u32 = 1 << 16;
+    let geometry = Geometry::of(ROOM);
+    let mut taken = vec![0_u32; geometry.buckets as usize];
+    let mut in_first = 0;
+    for number in 0..ROOM / 2 {
+        let places = geometry.places(&key(number), 7);
+        let [first, second] = places.map(|place| Room {
+            readiness: Readiness(Readiness::FREE.0 + 2 - taken[place as usize].min(2)),
+            entry: 0,
+        });
+        let chosen = usize::from(prefers_second(first, second));
+        taken[places[chosen] as usize] += 1;
+        in_first += u32::from(chosen == 0);
+    }
+    assert!(in_first * 10 > ROOM / 2 * 7, "{in_first} of {}", ROOM / 2);
+}
+
+#[test]
+fn what_nobody_needs_goes_before_what_has_not_begun_and_that_before_what_is_in_use() {
+    let now = Tick::from_bits(1 << 20);
+    let opening = Phase::default();
+    let open = opening.after(affinity::Sender::Client, affinity::tcp::ACK);
+    let of = |phase, units, may_displace| Readiness::of(phase, now.before(units), now, 1_000, may_displace);
+    let in_order = [
+        Readiness::NONE,
+        of(open, 0, true),
+        of(open, 999, true),
+        of(opening, 0, false),
+        of(opening, 999, true),
+        of(open, 1_001, false),
+    ];
+    assert!(in_order.is_sorted_by(|one, other| one < other), "{in_order:?}");
+    assert_eq!(of(open, 999, false), Readiness::NONE);
+    assert_eq!(of(opening, 1_001, true), Readiness::FREE);
+    for (number, readiness) in in_order.into_iter().enumerate() {
+        assert_eq!(readiness.is_displacement(), number < 5, "{readiness:?}");
+    }
+    assert!(!Readiness::SAME.is_displacement());
+}
+
+#[test]
+fn the_same_flow_is_overwritten_wherever_there_is_room() {
+    let empty = (0..3).fold(Room::NONE, |room, entry| room.or(entry, Readiness::FREE));
+    let same = Room::NONE
+        .or(0, Readiness::FREE)
+        .or(1, Readiness::SAME)
+        .or(2, Readiness::FREE);
+    assert_eq!((same.readiness, same.entry), (Readiness::SAME, 1));
+    assert!(prefers_second(empty, same));
+    assert!(!prefers_second(same, empty));
+}
+
+proptest! {
+    #[test]
+    fn a_flow_has_two_buckets_of_the_table(
+        room in any::<u32>(), number in any::<u32>(), secret in any::<u64>(),
+    ) {
+        let geometry = Geometry::of(room);
+        let [first, second] = geometry.places(&key(number), secret);
+        prop_assert_ne!(first, second);
+        prop_assert!(first < geometry.buckets && second < geometry.buckets);
+    }
+
+    #[test]
+    fn rooms_travel_as_numbers(readiness in any::<u32>(), entry in any::<u32>()) {
+        let room = Room { readiness: Readiness::from_bits(readiness), entry };
+        prop_assert_eq!(Room::from_bits(room.to_bits()), room);
+    }
+}

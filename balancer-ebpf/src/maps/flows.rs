@@ -1,0 +1,258 @@
+//! The flow table (`balancer_common::flow_table`), and how busy backends are with its flows.
+//!
+//! It is an array: to find a flow takes no call, and the daemon reads it where it is.
+
+use core::arch::asm;
+
+use aya_ebpf::{Global, bindings::BPF_F_MMAPABLE, btf_maps::Array, macros::btf_map};
+use balancer_common::{
+    Event,
+    abi::{Flow, FlowBucket, FlowEntry, FlowKey, Load, Owner},
+    affinity::{Phase, Stage},
+    flow_table::{self, CLAIMED, Geometry, Readiness, Room},
+};
+
+use super::{add, count_event, lifetimes, now, service};
+
+#[btf_map]
+static FLOWS: Array<FlowBucket, 699_051, { BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map]
+static LOADS: Array<Load, 16_384> = Array::new();
+
+#[unsafe(no_mangle)]
+static FLOW_BUCKETS: Global<u32> = Global::new(699_051);
+#[unsafe(no_mangle)]
+static FLOW_SECRET: Global<u64> = Global::new(0x5ec3_e700_0000_0001);
+
+/// Bytes of an entry.
+const STRIDE: u32 = size_of::<FlowEntry>() as u32;
+
+/// The buckets in which a flow may stand.
+#[inline(always)]
+fn places(key: &FlowKey) -> [u32; 2] {
+    let geometry = Geometry {
+        buckets: FLOW_BUCKETS.load(),
+    };
+    geometry.places(key, FLOW_SECRET.load())
+}
+
+/// Where a flow goes, if it is remembered.
+#[inline(always)]
+pub(crate) fn flow(key: &FlowKey) -> Option<&'static mut Flow> {
+    let [first, second] = places(key);
+    let words = key.words();
+    let mut place = first;
+    let mut offset = search(first, words)?;
+    if offset >= NOWHERE {
+        place = second;
+        offset = search(second, words)?;
+        if offset >= NOWHERE {
+            return None;
+        }
+    }
+    let entry = entry(place, offset)?;
+    // SAFETY: the memory is the map's for good. Another CPU or the daemon may write it meanwhile, whole words at a time: at
+    // worst a packet is sent where another flow goes that has just taken the place of this one.
+    Some(unsafe { &mut (*entry).flow })
+}
+
+/// An offset at which there is no entry.
+const NOWHERE: u32 = size_of::<FlowBucket>() as u32;
+
+/// The offset of the flow's entry in the bucket, or one beyond it. Without a branch for each entry: the verifier would follow each
+/// way on its own, and the CPU could not foresee them.
+#[inline(always)]
+fn search(bucket: u32, key: [u64; 3]) -> Option<u32> {
+    let bucket: &FlowBucket = FLOWS.get(bucket)?;
+    let [first, second, third] = &bucket.entries;
+    let offset = NOWHERE as u64
+        - holds(first, key) * NOWHERE as u64
+        - holds(second, key) * (NOWHERE - STRIDE) as u64
+        - holds(third, key) * (NOWHERE - 2 * STRIDE) as u64;
+    Some(offset as u32)
+}
+
+/// One if this is the flow's entry, zero if it is not.
+#[inline(always)]
+fn holds(entry: &FlowEntry, key: [u64; 3]) -> u64 {
+    let ([a, b, c], [d, e, f]) = (entry.key.words(), key);
+    let difference = (a ^ d) | (b ^ e) | (c ^ f);
+    let taken = u64::from(entry.flow.owner.backend);
+    is_zero(difference) & (is_zero(taken) ^ 1)
+}
+
+/// One for zero, and zero for all else.
+#[inline(always)]
+fn is_zero(number: u64) -> u64 {
+    let mut negative = number.wrapping_neg();
+    // The compiler would make a branch of it.
+    // SAFETY: the instruction copies a register to itself.
+    unsafe {
+        asm!("{word} = {word}", word = inout(reg) negative, options(pure, nomem, nostack, preserves_flags));
+    }
+    (number | negative) >> 63 ^ 1
+}
+
+/// The entry at an offset in a bucket.
+#[inline(always)]
+fn entry(bucket: u32, offset: u32) -> Option<*mut FlowEntry> {
+    if offset > 2 * STRIDE {
+        return None;
+    }
+    let bucket: *mut FlowBucket = FLOWS.get_ptr_mut(bucket)?;
+    // SAFETY: the last entry of a bucket begins at the offset that was compared with.
+    Some(unsafe { bucket.cast::<u8>().add(offset as usize) }.cast())
+}
+
+/// Remembers where a flow goes. A table that cannot take it costs the flow its memory, not its packets. `may_displace` says
+/// whether it is worth to forget a flow in use for it.
+#[inline(always)]
+pub(crate) fn remember_flow(key: &FlowKey, flow: &Flow, may_displace: bool) {
+    insert_flow(&raw const *key, &raw const *flow, may_displace);
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn insert_flow(key: *const FlowKey, flow: *const Flow, may_displace: bool) -> u32 {
+    // SAFETY: the caller passes references, and the verifier knows the size of what they point to.
+    let (Some(key), Some(flow)) = (unsafe { key.as_ref() }, unsafe { flow.as_ref() }) else {
+        return 0;
+    };
+    let [first, second] = places(key);
+    let first_room = Room::from_bits(room_in_bucket(&raw const *key, first, may_displace));
+    let second_room = Room::from_bits(room_in_bucket(&raw const *key, second, may_displace));
+    let (bucket, room) = if flow_table::prefers_second(first_room, second_room) {
+        (second, second_room)
+    } else {
+        (first, first_room)
+    };
+    let written = room.readiness != Readiness::NONE
+        && entry(bucket, room.entry * STRIDE).is_some_and(|entry| write(entry, key, flow).is_some());
+    if !written {
+        count_event(Event::FlowNotRemembered);
+    } else if room.readiness.is_displacement() {
+        count_event(Event::FlowEvicted);
+    }
+    0
+}
+
+/// Which entry of a bucket makes room for a flow ([`Room`]). A function with external linkage, so that what it returns is any
+/// number to the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn room_in_bucket(key: *const FlowKey, bucket: u32, may_displace: bool) -> u64 {
+    // SAFETY: as in `insert_flow`.
+    let (Some(key), Some(bucket)) = (unsafe { key.as_ref() }, FLOWS.get(bucket)) else {
+        return 0;
+    };
+    let (words, now) = (key.words(), now());
+    let mut room = Room::NONE;
+    for (number, entry) in (0..).zip(&bucket.entries) {
+        let owner = entry.flow.owner;
+        let readiness = if owner == flow_table::VACANT {
+            Readiness::FREE
+        } else if !flow_table::is_taken(owner) {
+            Readiness::NONE
+        } else if entry.key.words() == words {
+            Readiness::SAME
+        } else {
+            let timeout = service(entry.key.service).map_or(0, |service| service.timeout);
+            let lifetime = lifetimes().of(entry.flow.phase, timeout);
+            Readiness::of(entry.flow.phase, entry.flow.last_seen, now, lifetime, may_displace)
+        };
+        room = room.or(number, readiness);
+    }
+    room.to_bits()
+}
+
+/// Writes a flow to an entry, unless somebody else does so at this moment.
+#[inline(always)]
+fn write(entry: *mut FlowEntry, key: &FlowKey, flow: &Flow) -> Option<()> {
+    // SAFETY: the entry is the map's, and an owner is a word that is read whole.
+    let owner = unsafe { &raw mut (*entry).flow.owner };
+    // SAFETY: as above.
+    let before = unsafe { owner.read_volatile() };
+    // SAFETY: as above.
+    if before == CLAIMED || !unsafe { exchange(owner.cast(), bits(before), bits(CLAIMED)) } {
+        return None;
+    }
+    // SAFETY: as above.
+    let phase = unsafe { (*entry).flow.phase };
+    if flow_table::is_taken(before) && phase.stage() != Stage::Closed {
+        add_load(before, 1_u64.wrapping_neg());
+    }
+    // SAFETY: whoever reads the entry now takes it for nobody's.
+    unsafe { (&raw mut (*entry).key).write_volatile(*key) };
+    let claimed = Flow {
+        owner: CLAIMED,
+        ..*flow
+    };
+    // SAFETY: as above.
+    unsafe { (&raw mut (*entry).flow).write_volatile(claimed) };
+    // SAFETY: as above. All that goes before is written by now.
+    unsafe { owner.write_volatile(flow.owner) };
+    add_load(flow.owner, 1);
+    Some(())
+}
+
+#[inline(always)]
+const fn bits(owner: Owner) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (owner.backend.to_ne_bytes(), owner.incarnation.to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Puts `new` into a word if it is `old`. Returns whether it was. `core` has no such thing for this target.
+///
+/// # Safety
+///
+/// The word has to be in a map.
+#[inline(always)]
+unsafe fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
+    let mut found = old;
+    // SAFETY: the instruction compares and writes the word and changes nothing else; the rest is the caller's promise.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({word} + 0, r0, {new})",
+            word = in(reg) word,
+            new = in(reg) new,
+            inout("r0") found,
+            options(nostack),
+        );
+    }
+    found == old
+}
+
+/// Notes how far a flow has come.
+#[inline(always)]
+pub(crate) fn advance(flow: &mut Flow, phase: Phase) {
+    if flow.phase == phase {
+        return;
+    }
+    let over = |phase: Phase| phase.stage() == Stage::Closed;
+    match (over(flow.phase), over(phase)) {
+        (false, true) => add_load(flow.owner, 1_u64.wrapping_neg()),
+        (true, false) => add_load(flow.owner, 1),
+        _ => {}
+    }
+    flow.phase = phase;
+}
+
+/// How busy a backend is, if its flows are counted.
+#[inline(always)]
+pub(crate) fn load(backend: u32) -> Option<&'static Load> {
+    LOADS.get(backend)
+}
+
+/// Counts flows of a backend, where they are counted.
+#[inline(always)]
+fn add_load(owner: Owner, flows: u64) {
+    if let Some(load) = LOADS.get_ptr_mut(owner.backend) {
+        // SAFETY: the entry of an array is there as long as the program, and its words are written whole.
+        if unsafe { (*load).weight } != 0 {
+            // SAFETY: as above.
+            let count = unsafe { &raw mut (*load).flows };
+            // SAFETY: as above.
+            unsafe { add(count, flows) };
+        }
+    }
+}

@@ -13,29 +13,39 @@ use crate::{
 /// Entries for each flow that there is to be room for.
 const ENTRIES_PER_FLOW: u64 = 2;
 
-/// How many buckets a table has.
+/// Buckets in a page of memory. Both buckets of a flow are in one, since to find a page that the CPU does not know costs as much as
+/// all that is then done with it.
+const PAGE: u32 = 32;
+
+/// How large a table is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Geometry {
-    /// Buckets, at least two.
-    pub buckets: u32,
+    /// Pages of buckets, at least one.
+    pub pages: u32,
 }
 
 impl Geometry {
     /// A table with room for so many flows.
     pub const fn of(flows: u32) -> Self {
-        let buckets = (flows as u64 * ENTRIES_PER_FLOW).div_ceil(FlowBucket::ENTRIES as u64) as u32;
+        let pages = (flows as u64 * ENTRIES_PER_FLOW).div_ceil(FlowBucket::ENTRIES as u64 * PAGE as u64) as u32;
         Self {
-            buckets: if buckets < 2 { 2 } else { buckets },
+            pages: if pages == 0 { 1 } else { pages },
         }
+    }
+
+    /// How many buckets it has.
+    pub const fn buckets(self) -> u32 {
+        self.pages * PAGE
     }
 
     /// The two buckets of a flow, which are never the same. Those who do not know `secret` cannot choose flows that have theirs in common.
     #[inline(always)]
     pub const fn places(self, key: &FlowKey, secret: u64) -> [u32; 2] {
         let hash = hash::keyed(key.words(), secret);
-        let first = hash::scale((hash >> 32) as u32, self.buckets);
-        let second = hash::scale(hash as u32, self.buckets - 1);
-        [first, if second >= first { second + 1 } else { second }]
+        let page = hash::scale((hash >> 32) as u32, self.pages) * PAGE;
+        let first = hash as u32 % PAGE;
+        let distance = 1 + hash::scale(hash as u32, PAGE - 1);
+        [page | first, page | (first ^ distance)]
     }
 }
 

@@ -1,5 +1,7 @@
 //! The part of a frame that a program can read without a helper.
 
+use core::ptr::NonNull;
+
 use balancer_common::packet::Wire;
 
 /// Furthest offset at which a header is looked for. Two VLAN tags, the longest IPv4 header and the options of a TCP header
@@ -18,11 +20,15 @@ pub struct Linear {
 impl Linear {
     /// Where what is at `offset` stands, if all of it is there.
     #[inline(always)]
-    pub fn at<T: Wire>(&self, offset: usize) -> Option<*mut T> {
+    pub fn at<T: Wire>(&self, offset: usize) -> Option<NonNull<T>> {
         if offset > MAX_OFFSET {
             return None;
         }
         let start = self.begin + offset;
-        (start + size_of::<T>() <= self.end).then_some(start as *mut T)
+        if start + size_of::<T>() > self.end {
+            return None;
+        }
+        // SAFETY: no frame begins at zero. Said like this, the compiler makes no check of it.
+        Some(unsafe { NonNull::new_unchecked(start as *mut T) })
     }
 }

@@ -82,9 +82,14 @@ fn linear(context: &XdpContext) -> Linear {
 impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn has(&self, length: usize) -> bool {
-        self.linear.begin + length <= self.linear.end
+        self.can_view(length)
             // SAFETY: the context is the one that the kernel called the program with.
             || length as u64 <= unsafe { bpf_xdp_get_buff_len(self.context.ctx) }
+    }
+
+    #[inline(always)]
+    fn can_view(&self, length: usize) -> bool {
+        self.linear.begin + length <= self.linear.end
     }
 
     #[inline(always)]
@@ -92,14 +97,14 @@ impl Packet for XdpPacket<'_> {
         let view = self.linear.at(offset)?;
         // SAFETY: the bytes are inside the frame, which the verifier checks once more, and any bytes at any alignment
         // are a `T`, since it is a `Wire` type.
-        Some(unsafe { &*view })
+        Some(unsafe { view.as_ref() })
     }
 
     #[inline(always)]
     fn view_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
-        let view = self.linear.at(offset)?;
+        let mut view = self.linear.at(offset)?;
         // SAFETY: as in `view`; `self` is borrowed exclusively, and it is the only handle on this frame.
-        Some(unsafe { &mut *view })
+        Some(unsafe { view.as_mut() })
     }
 }
 

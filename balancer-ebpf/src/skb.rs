@@ -51,17 +51,22 @@ impl Packet for Skb<'_> {
     }
 
     #[inline(always)]
+    fn can_view(&self, length: usize) -> bool {
+        self.linear.begin + length <= self.linear.end
+    }
+
+    #[inline(always)]
     fn view<T: Wire>(&self, offset: usize) -> Option<&T> {
         let view = self.linear.at(offset)?;
         // SAFETY: the bytes are inside the frame, which the verifier checks once more, and any bytes at any alignment
         // are a `T`, since it is a `Wire` type.
-        Some(unsafe { &*view })
+        Some(unsafe { view.as_ref() })
     }
 
     #[inline(always)]
     fn view_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
-        let view = self.linear.at(offset)?;
+        let mut view = self.linear.at(offset)?;
         // SAFETY: as in `view`; `self` is borrowed exclusively, and it is the only handle on this frame.
-        Some(unsafe { &mut *view })
+        Some(unsafe { view.as_mut() })
     }
 }

@@ -22,6 +22,9 @@ pub trait Packet {
     /// cannot be viewed because they lie in a later buffer of a jumbo frame.
     fn has(&self, length: usize) -> bool;
 
+    /// Whether the first `length` bytes can be viewed.
+    fn can_view(&self, length: usize) -> bool;
+
     /// The header at `offset`, or `None` if it is not wholly in the part of the packet that can be accessed.
     fn view<T: Wire>(&self, offset: usize) -> Option<&T>;
 
@@ -32,6 +35,10 @@ pub trait Packet {
 impl Packet for [u8] {
     fn has(&self, length: usize) -> bool {
         length <= self.len()
+    }
+
+    fn can_view(&self, length: usize) -> bool {
+        self.has(length)
     }
 
     fn view<T: Wire>(&self, offset: usize) -> Option<&T> {

@@ -37,6 +37,10 @@ impl Packet for Frame {
         self.bytes.as_slice().has(length)
     }
 
+    fn can_view(&self, length: usize) -> bool {
+        self.has(length)
+    }
+
     fn view<T: Wire>(&self, offset: usize) -> Option<&T> {
         self.bytes.as_slice().view(offset)
     }

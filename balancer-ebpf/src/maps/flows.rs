@@ -15,12 +15,12 @@ use balancer_common::{
 use super::{add, count_event, lifetimes, now, service};
 
 #[btf_map]
-static FLOWS: Array<FlowBucket, 699_051, { BPF_F_MMAPABLE as usize }> = Array::new();
+static FLOWS: Array<FlowBucket, 699_072, { BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
 static LOADS: Array<Load, 16_384> = Array::new();
 
 #[unsafe(no_mangle)]
-static FLOW_BUCKETS: Global<u32> = Global::new(699_051);
+static FLOW_PAGES: Global<u32> = Global::new(21_845);
 #[unsafe(no_mangle)]
 static FLOW_SECRET: Global<u64> = Global::new(0x5ec3_e700_0000_0001);
 
@@ -31,7 +31,7 @@ const STRIDE: u32 = size_of::<FlowEntry>() as u32;
 #[inline(always)]
 fn places(key: &FlowKey) -> [u32; 2] {
     let geometry = Geometry {
-        buckets: FLOW_BUCKETS.load(),
+        pages: FLOW_PAGES.load(),
     };
     geometry.places(key, FLOW_SECRET.load())
 }

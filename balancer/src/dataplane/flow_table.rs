@@ -43,7 +43,7 @@ pub(super) struct FlowTable(Mapping<Bucket>);
 impl FlowTable {
     /// The table in this array, which has been made with room for so many flows.
     pub(super) fn of(array: &impl AsFd, flows: u32) -> io::Result<Self> {
-        let buckets = Geometry::of(flows).buckets;
+        let buckets = Geometry::of(flows).buckets();
         Ok(Self(Mapping::of(array, buckets as usize)?))
     }
 

@@ -62,7 +62,7 @@ enum Telling {
 
 fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[&str]) -> anyhow::Result<Ebpf> {
     let geometry = capacity.endpoints();
-    let flow_buckets = flow_table::Geometry::of(capacity.flows).buckets;
+    let flow_pages = flow_table::Geometry::of(capacity.flows).pages;
     let flow_secret = flow_secret(pins)?;
     let timer = TimerTick::of_kernel()?;
     let lifetimes = timer.lifetimes();
@@ -77,7 +77,7 @@ fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[
         .override_global("OPENING_LIFETIME", &lifetimes.opening, true)
         .override_global("HALF_CLOSED_LIFETIME", &lifetimes.half_closed, true)
         .override_global("CLOSED_LIFETIME", &lifetimes.closed, true)
-        .override_global("FLOW_BUCKETS", &flow_buckets, true)
+        .override_global("FLOW_PAGES", &flow_pages, true)
         .override_global("FLOW_SECRET", &flow_secret, true)
         .override_global("TRACE", &trace, true)
         .override_global("ANSWER_TIME", &answer_time, true)

@@ -60,7 +60,7 @@ impl Capacity {
             ("BACKEND_TRAFFIC", self.backends),
             ("LOADS", self.backends),
             ("FAILURES", self.backends),
-            ("FLOWS", flow_table::Geometry::of(self.flows).buckets),
+            ("FLOWS", flow_table::Geometry::of(self.flows).buckets()),
             ("REVERSE_FLOWS", self.flows),
             ("CLIENTS", self.clients),
             ("WOKEN", self.backends),

@@ -17,6 +17,7 @@ mod inbound;
 mod least_flows;
 mod mutations;
 mod passes;
+mod pressure;
 mod protection;
 mod quic;
 mod rejects;

@@ -57,12 +57,18 @@ const MORE: u16 = 0x2000;
 /// fragment", which is no concern of the parser.
 const OFFSET: u16 = 0x1fff;
 
+/// Whether the packet is a piece of another one.
+#[inline(always)]
+pub(super) const fn is_fragment(header: &Ipv4Hdr) -> bool {
+    u16::from_be_bytes(header.frags) & (MORE | OFFSET) != 0
+}
+
 #[inline(always)]
 fn fragment(header: &Ipv4Hdr) -> Fragment {
-    let field = u16::from_be_bytes(header.frags);
-    if field & (MORE | OFFSET) == 0 {
+    if !is_fragment(header) {
         return Fragment::NONE;
     }
+    let field = u16::from_be_bytes(header.frags);
     Fragment {
         identification: u16::from_be_bytes(header.id) as u32,
         protocol: header.proto,
@@ -78,6 +84,6 @@ fn fragment(header: &Ipv4Hdr) -> Fragment {
 /// Whether a router may not forward what comes from this address: "this" network, loopback, multicast and limited
 /// broadcast (RFC 1122, 3.2.1.3; RFC 1812, 5.3.7).
 #[inline(always)]
-const fn is_martian(source: [u8; 4]) -> bool {
+pub(super) const fn is_martian(source: [u8; 4]) -> bool {
     matches!(source, [0 | 127 | 224..=239, ..] | [255, 255, 255, 255])
 }

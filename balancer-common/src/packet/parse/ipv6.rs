@@ -76,7 +76,7 @@ fn headers<P: Packet + ?Sized>(
 /// Whether a router may not forward what comes from this address: the unspecified, loopback and IPv4-mapped addresses,
 /// all of which begin with 64 zero bits, multicast and link-local ones (RFC 4291, 2.5 to 2.7).
 #[inline(always)]
-const fn is_martian(source: Address) -> bool {
+pub(super) const fn is_martian(source: Address) -> bool {
     let [first, _] = source.words();
     let [high, low, ..] = first.to_ne_bytes();
     first == 0 || high == 0xff || (high == 0xfe && low & 0xc0 == 0x80)

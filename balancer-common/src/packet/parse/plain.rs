@@ -2,13 +2,14 @@
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use super::{Ethernet, Headers, Packet, Piece, ipv4, ipv6, is_for_one_host, is_transport, parse_transport};
+use super::{Ethernet, Family, Fragment, Headers, Packet, Ports, ipv4, ipv6, is_for_one_host, is_transport, ports};
+use crate::abi::Address;
 
 /// Version 4 and a header of five words: no options.
 const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
 
-/// Parses a whole packet with ports, without VLAN tags, IPv4 options or IPv6 extension headers: then every header is at a place that is
-/// known beforehand. What it parses, [`parse`](super::parse()) parses alike.
+/// Parses a whole packet with ports, without VLAN tags, IPv4 options or IPv6 extension headers, all of which can be viewed: then every
+/// header is at a place that is known beforehand. What it parses, [`parse`](super::parse()) parses alike.
 ///
 /// `None` says nothing but that the packet is to be parsed the long way.
 #[inline(always)]
@@ -17,16 +18,57 @@ pub fn parse_plain<P: Packet + ?Sized>(packet: &P) -> Option<Headers> {
     if !is_for_one_host(ethernet) {
         return None;
     }
-    let network = Ethernet::LEN;
-    let parsed = match ethernet.ether_type {
-        Ethernet::IPV4 if packet.view::<Ipv4Hdr>(network)?.vihl == IPV4_WITHOUT_OPTIONS => ipv4::parse(packet, network),
-        Ethernet::IPV6 if is_transport(packet.view::<Ipv6Hdr>(network)?.next_hdr) => ipv6::parse(packet, network),
+    let mut headers = match ethernet.ether_type {
+        Ethernet::IPV4 => ipv4(packet.view(Ethernet::LEN)?)?,
+        Ethernet::IPV6 => ipv6(packet.view(Ethernet::LEN)?)?,
         _ => return None,
     };
-    let mut headers = parsed.ok()?;
-    if !headers.has_ports() || headers.fragment.piece != Piece::Whole {
+    if !is_transport(headers.protocol) || !packet.can_view(Ethernet::LEN + headers.length as usize) {
         return None;
     }
-    parse_transport(packet, &mut headers).ok()?;
+    (headers.ports, headers.tcp_flags) = ports(packet, &headers).ok()?;
     Some(headers)
 }
+
+#[inline(always)]
+fn ipv4(header: &Ipv4Hdr) -> Option<Headers> {
+    let length = u16::from_be_bytes(header.tot_len);
+    let is_plain = header.vihl == IPV4_WITHOUT_OPTIONS
+        && !ipv4::is_fragment(header)
+        && !ipv4::is_martian(header.src_addr)
+        && length >= Ipv4Hdr::LEN as u16;
+    is_plain.then_some(Headers {
+        source: Address::v4(header.src_addr),
+        destination: Address::v4(header.dst_addr),
+        length: length as u32,
+        transport: (Ethernet::LEN + Ipv4Hdr::LEN) as u16,
+        family: Family::V4,
+        protocol: header.proto,
+        ttl: header.ttl,
+        ..PLAIN
+    })
+}
+
+#[inline(always)]
+fn ipv6(header: &Ipv6Hdr) -> Option<Headers> {
+    let (source, destination) = (Address::v6(header.src_addr), Address::v6(header.dst_addr));
+    let is_plain = header.vcf[0] >> 4 == 6 && !ipv6::is_martian(source) && !destination.is_v4();
+    is_plain.then_some(Headers {
+        source,
+        destination,
+        length: Ipv6Hdr::LEN as u32 + u16::from_be_bytes(header.payload_len) as u32,
+        transport: (Ethernet::LEN + Ipv6Hdr::LEN) as u16,
+        family: Family::V6,
+        protocol: header.next_hdr,
+        ttl: header.hop_limit,
+        ..PLAIN
+    })
+}
+
+/// What such packets have in common.
+const PLAIN: Headers = Headers {
+    ports: Ports::NONE,
+    fragment: Fragment::NONE,
+    network: Ethernet::LEN as u16,
+    ..Headers::EMPTY
+};

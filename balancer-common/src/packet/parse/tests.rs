@@ -366,6 +366,10 @@ impl Packet for Scattered {
         self.bytes.has(length)
     }
 
+    fn can_view(&self, length: usize) -> bool {
+        length <= self.linear
+    }
+
     fn view<T: Wire>(&self, offset: usize) -> Option<&T> {
         self.bytes[..self.linear].view(offset)
     }
@@ -390,5 +394,8 @@ fn only_the_headers_of_a_frame_need_to_be_in_its_first_buffer() {
         };
         assert_eq!(parse(&with(end)), Ok(sample.headers()));
         assert_eq!(parse(&with(end - 1)), malformed(&sample));
+        let whole = sample.frame().len();
+        assert_eq!(parse_plain(&with(whole)), Some(sample.headers()));
+        assert_eq!(parse_plain(&with(whole - 1)), None);
     }
 }

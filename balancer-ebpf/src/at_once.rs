@@ -35,7 +35,7 @@ pub(crate) fn forward(
     }
     let key = select::flow_key(index, headers);
     let is_tracked = service.tracking() == Tracking::Full;
-    let known = if is_tracked { maps::flow(&key) } else { None };
+    let known = if is_tracked { maps::flow_at_once(&key) } else { None };
     let is_known = known.is_some();
     let backend_index = match known {
         Some(flow) => of_flow(flow, headers, service.timeout)?,

@@ -4,7 +4,7 @@ pub(crate) mod full_nat;
 
 use balancer_common::{
     DropReason,
-    abi::{ANY_PORT, Address, Backend, BackendFlags, FlowKey, NextHop, Port, ReverseKey, Service, Tracking},
+    abi::{ANY_PORT, Address, Backend, BackendFlags, Flow, FlowKey, NextHop, Port, ReverseKey, Service, Tracking},
     affinity::{Sender, tcp},
     packet::Headers,
     rewrite::{self, End},
@@ -50,7 +50,7 @@ pub(crate) fn forward_at_once(
     if headers.ttl <= 1 || rare {
         return None;
     }
-    let Some(flow) = flow_of(headers, index, backend, Purpose::Forward) else {
+    let Some(flow) = flow_found_by(maps::flow_at_once, headers, index, backend, Purpose::Forward) else {
         return Some(Ok(Verdict::Pass));
     };
     let service = maps::service(flow.service)?;
@@ -95,6 +95,18 @@ pub(crate) struct RepliedFlow {
 /// The flow that a reply with these headers, from the backend with index `index`, belongs to, if it went through here.
 #[inline(always)]
 pub(crate) fn flow_of(headers: &Headers, index: u32, backend: &Backend, purpose: Purpose) -> Option<RepliedFlow> {
+    flow_found_by(maps::flow, headers, index, backend, purpose)
+}
+
+/// [`flow_of`], with the function by which a flow is found.
+#[inline(always)]
+fn flow_found_by(
+    find: fn(&FlowKey) -> Option<&'static mut Flow>,
+    headers: &Headers,
+    index: u32,
+    backend: &Backend,
+    purpose: Purpose,
+) -> Option<RepliedFlow> {
     // A flow from before its backend's endpoint came to be shared has no record of its way back: it belongs to the
     // backend that had the endpoint first, and that is the one in the endpoint table.
     let shared = if backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
@@ -113,7 +125,7 @@ pub(crate) fn flow_of(headers: &Headers, index: u32, backend: &Backend, purpose:
         client_port: headers.ports.destination,
         service_port,
     };
-    let Some(flow) = maps::flow(&key) else {
+    let Some(flow) = find(&key) else {
         // Where flows need not be remembered, whatever comes from a backend's endpoint is taken for a reply.
         let tracked = maps::service(service)?.tracking() == Tracking::Full;
         return (!tracked).then_some(RepliedFlow {

@@ -36,9 +36,29 @@ fn places(key: &FlowKey) -> [u32; 2] {
     geometry.places(key, FLOW_SECRET.load())
 }
 
-/// Where a flow goes, if it is remembered.
+/// Where a flow goes, if it is remembered. By a call, so that the verifier follows the search once for all callers.
 #[inline(always)]
 pub(crate) fn flow(key: &FlowKey) -> Option<&'static mut Flow> {
+    flow_at(find_flow(&raw const *key))
+}
+
+/// [`flow`] without a call.
+#[inline(always)]
+pub(crate) fn flow_at_once(key: &FlowKey) -> Option<&'static mut Flow> {
+    flow_at(find(key)?)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_flow(key: *const FlowKey) -> u64 {
+    // SAFETY: the caller passes a reference, and the verifier knows the size of what it points to.
+    let key = unsafe { key.as_ref() };
+    key.and_then(find).unwrap_or(NOWHERE.into())
+}
+
+/// The bucket of a flow, in the upper half, and the offset of its entry there, which is beyond all of them if there is none.
+#[inline(always)]
+fn find(key: &FlowKey) -> Option<u64> {
     let [first, second] = places(key);
     let words = key.words();
     let mut place = first;
@@ -46,11 +66,13 @@ pub(crate) fn flow(key: &FlowKey) -> Option<&'static mut Flow> {
     if offset >= NOWHERE {
         place = second;
         offset = search(second, words)?;
-        if offset >= NOWHERE {
-            return None;
-        }
     }
-    let entry = entry(place, offset)?;
+    Some(u64::from(place) << 32 | u64::from(offset))
+}
+
+#[inline(always)]
+fn flow_at(found: u64) -> Option<&'static mut Flow> {
+    let entry = entry((found >> 32) as u32, found as u32)?;
     // SAFETY: the memory is the map's for good. Another CPU or the daemon may write it meanwhile, whole words at a time: at
     // worst a packet is sent where another flow goes that has just taken the place of this one.
     Some(unsafe { &mut (*entry).flow })
@@ -114,7 +136,7 @@ pub(crate) fn remember_flow(key: &FlowKey, flow: &Flow, may_displace: bool) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn insert_flow(key: *const FlowKey, flow: *const Flow, may_displace: bool) -> u32 {
-    // SAFETY: the caller passes references, and the verifier knows the size of what they point to.
+    // SAFETY: as in `find_flow`.
     let (Some(key), Some(flow)) = (unsafe { key.as_ref() }, unsafe { flow.as_ref() }) else {
         return 0;
     };
@@ -141,7 +163,7 @@ extern "C" fn insert_flow(key: *const FlowKey, flow: *const Flow, may_displace: 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn room_in_bucket(key: *const FlowKey, bucket: u32, may_displace: bool) -> u64 {
-    // SAFETY: as in `insert_flow`.
+    // SAFETY: as in `find_flow`.
     let (Some(key), Some(bucket)) = (unsafe { key.as_ref() }, FLOWS.get(bucket)) else {
         return 0;
     };

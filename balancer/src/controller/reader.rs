@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc as channel;
 
 use super::{Controller, Input};
@@ -60,6 +61,7 @@ pub(super) struct Reader {
 pub(super) struct Counted {
     census: Census,
     began: Instant,
+    /// How much of the CPU it took, which does not depend on what else the host does.
     took: Duration,
 }
 
@@ -67,11 +69,12 @@ impl Counted {
     /// What `count` counts from now on.
     pub(super) fn by(count: impl FnOnce() -> anyhow::Result<Census>) -> anyhow::Result<Self> {
         let began = Instant::now();
+        let before = cpu_time();
         let census = count()?;
         Ok(Self {
             census,
             began,
-            took: began.elapsed(),
+            took: cpu_time().saturating_sub(before),
         })
     }
 
@@ -80,6 +83,11 @@ impl Counted {
         let age = asked.saturating_duration_since(self.began);
         age.is_zero() || (self.took >= LONG && age <= self.took * REUSE)
     }
+}
+
+/// What this thread has had of the CPU.
+fn cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 impl Reader {

@@ -1,6 +1,8 @@
 //! The difference that a change of health makes: it is in few services, and nothing but their tables and their backends'
 //! standing has to be looked at. With a thousand services that saves most of the time from a failed probe to the table.
 
+use std::collections::HashSet;
+
 use balancer_common::abi::{Backend, BackendFlags};
 
 use super::{
@@ -11,7 +13,8 @@ use super::{
 /// The same as [`diff`](super::diff()) where, since `state` was reached, only weights and standings of backends of the
 /// `desired` services have changed; the other services are left out. `None` if more has changed.
 pub fn refresh(state: &State, desired: &Desired) -> Option<Vec<Operation>> {
-    let known = state.index();
+    let wanted: HashSet<&str> = desired.services.iter().map(|service| service.name.as_str()).collect();
+    let known = state.index_of(|name| wanted.contains(name));
     let mut operations = Vec::new();
     let mut tables = Vec::new();
     for service in &desired.services {

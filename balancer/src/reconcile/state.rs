@@ -215,15 +215,27 @@ pub struct Index<'a> {
 impl State {
     /// An index for many lookups.
     pub fn index(&self) -> Index<'_> {
-        let services = self.services.iter();
-        let backends = self.backends.iter();
+        self.index_of(|_| true)
+    }
+
+    /// An index of the services with these names alone.
+    pub fn index_of(&self, is_wanted: impl Fn(&str) -> bool) -> Index<'_> {
+        let services = self.services.iter().filter(|(_, service)| is_wanted(&service.name));
+        let services: HashMap<_, _> = services
+            .map(|(&index, service)| (service.name.as_str(), index))
+            .collect();
+        // There may be a hundred backends for each service, and to look for each of their services in a map would take long.
+        let mut wanted = vec![false; self.services.keys().last().map_or(0, |&last| last as usize + 1)];
+        for &index in services.values() {
+            wanted[index as usize] = true;
+        }
+        let backends = self.backends.iter().map(|(&index, backend)| (index, &backend.record));
+        let backends = backends.filter(|(_, record)| wanted.get(record.service as usize).is_some_and(|wanted| *wanted));
         Index {
-            services: services
-                .map(|(&index, service)| (service.name.as_str(), index))
-                .collect(),
             backends: backends
-                .map(|(&index, BackendEntry { record, .. })| ((record.service, record.address, record.port), index))
+                .map(|(index, record)| ((record.service, record.address, record.port), index))
                 .collect(),
+            services,
         }
     }
 

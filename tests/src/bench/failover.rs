@@ -46,39 +46,40 @@ impl Failover {
     }
 
     fn play(self, host: &mut Host<'_>, rounds: usize) -> anyhow::Result<Durations> {
-        host.serve(self.all(false));
+        host.serve((0..self.services).map(|number| self.service(number, false)));
         // The last of those that are affected is the last one to be published.
         let packet = client_of_first_backend(host, vip(self.affected - 1))?;
         let mut durations = Durations::default();
         for _ in 0..rounds {
             host.dataplane().take_build_durations();
-            let down = self.all(true);
-            let (duration, ()) = timed(|| host.serve(down));
+            let [down, up] = [true, false].map(|down| self.affected(down));
+            let (duration, ()) = timed(|| host.refresh(down));
             let built: Duration = host.dataplane().take_build_durations().iter().sum();
             let (first_packet, elsewhere) = timed(|| backend_of(host, &packet));
             ensure!(elsewhere != address(1), "the packet went to a backend that is down");
             durations.publish.push(duration.saturating_sub(built));
             durations.failover.push(duration + first_packet);
-            host.serve(self.all(false));
+            host.refresh(up);
         }
         Ok(durations)
     }
 
-    /// All services, with the first backend up or down.
-    fn all(self, down: bool) -> Vec<DesiredService> {
-        (0..self.services)
-            .map(|number| {
-                let mut backends: Vec<_> = (1..=self.backends).map(numbered).collect();
-                if let Some(first) = backends.first_mut().filter(|_| down && number < self.affected) {
-                    first.weight = 0;
-                    first.flags = BackendFlags::DOWN.with(BackendFlags::EXPECTED);
-                }
-                DesiredService {
-                    table_size: TableSize::new(65_537).expect("65,537 is a prime"),
-                    ..service(&format!("web-{number}"), vip(number), TCP, &[80], backends)
-                }
-            })
-            .collect()
+    /// The services in which the first backend goes down.
+    fn affected(self, down: bool) -> Vec<DesiredService> {
+        (0..self.affected).map(|number| self.service(number, down)).collect()
+    }
+
+    /// A service, with the first backend up or down.
+    fn service(self, number: u32, down: bool) -> DesiredService {
+        let mut backends: Vec<_> = (1..=self.backends).map(numbered).collect();
+        if let Some(first) = backends.first_mut().filter(|_| down) {
+            first.weight = 0;
+            first.flags = BackendFlags::DOWN.with(BackendFlags::EXPECTED);
+        }
+        DesiredService {
+            table_size: TableSize::new(65_537).expect("65,537 is a prime"),
+            ..service(&format!("web-{number}"), vip(number), TCP, &[80], backends)
+        }
     }
 }
 

@@ -13,10 +13,10 @@ fn key(number: u32) -> FlowKey {
 }
 
 /// How many of `flows` flows find room in a table for `room` of them, all entries equally wanted.
-fn placed(room: u32, flows: u32) -> u32 {
+fn remembered(room: u32, flows: u32) -> u32 {
     let geometry = Geometry::of(room);
     let mut taken = vec![0_u32; geometry.buckets() as usize];
-    let mut placed = 0;
+    let mut remembered = 0;
     for number in 0..flows {
         let places = geometry.places(&key(number), 0x0123_4567_89ab_cdef);
         let [first, second] = places.map(|place| {
@@ -32,17 +32,17 @@ fn placed(room: u32, flows: u32) -> u32 {
         };
         if room.readiness > Readiness::NONE {
             taken[place as usize] += 1;
-            placed += 1;
+            remembered += 1;
         }
     }
-    placed
+    remembered
 }
 
 #[test]
 fn as_many_flows_as_there_is_to_be_room_for_find_it() {
     const ROOM: u32 = 1 << 18;
     for (flows, at_most_one_in) in [(ROOM / 2, 50_000), (ROOM, 500)] {
-        let lost = flows - placed(ROOM, flows);
+        let lost = flows - remembered(ROOM, flows);
         assert!(lost * at_most_one_in <= flows, "{lost} of {flows}");
     }
 }

@@ -203,14 +203,15 @@ fn write(entry: *mut FlowEntry, key: &FlowKey, flow: &Flow) -> Option<()> {
     if flow_table::is_taken(before) && phase.stage() != Stage::Closed {
         add_load(before, 1_u64.wrapping_neg());
     }
-    // SAFETY: whoever reads the entry now takes it for nobody's.
-    unsafe { (&raw mut (*entry).key).write_volatile(*key) };
-    let claimed = Flow {
-        owner: CLAIMED,
-        ..*flow
+    let claimed = FlowEntry {
+        key: *key,
+        flow: Flow {
+            owner: CLAIMED,
+            ..*flow
+        },
     };
-    // SAFETY: as above.
-    unsafe { (&raw mut (*entry).flow).write_volatile(claimed) };
+    // SAFETY: whoever reads the entry now takes it for nobody's.
+    unsafe { entry.write_volatile(claimed) };
     // SAFETY: as above. All that goes before is written by now.
     unsafe { owner.write_volatile(flow.owner) };
     add_load(flow.owner, 1);

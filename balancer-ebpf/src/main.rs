@@ -49,7 +49,10 @@ use aya_log_ebpf::debug;
 use balancer_common::{
     DropReason,
     abi::{Address, EndpointKey, Explanation, Reason},
-    packet::{Headers, Packet as _, Piece, Unparsed, parse_network, parse_plain, parse_transport},
+    packet::{
+        Family, Headers, Packet as _, Piece, Unparsed, parse_network, parse_plain_ipv4, parse_plain_ipv6,
+        parse_transport, plain_family,
+    },
 };
 use balancer_ebpf::packet;
 
@@ -77,6 +80,7 @@ enum Verdict {
 /// Balances the packets of the interface that it is attached to: itself those that are like nearly all, and the others
 /// by way of [`any_packet`].
 #[xdp(frags)]
+#[inline(always)]
 fn balancer(context: XdpContext) -> u32 {
     if !trace::is_on()
         && let Some(action) = at_once(&context)
@@ -92,14 +96,28 @@ fn balancer(context: XdpContext) -> u32 {
 #[inline(always)]
 fn at_once(context: &XdpContext) -> Option<u32> {
     let packet = &mut XdpPacket::new(context);
-    let headers = parse_plain(packet)?;
-    let decision = if let Some(service) = service::of_destination(&headers) {
-        at_once::forward(packet, &headers, service)?
-    } else if let Some(backend) = service::backend_of_source(&headers) {
+    // What is the same for all packets of an IP version takes neither memory nor decisions where it is compiled for that alone.
+    match plain_family(packet)? {
+        Family::V4 => {
+            let headers = parse_plain_ipv4(packet)?;
+            at_once_by(context, packet, &headers)
+        }
+        Family::V6 => {
+            let headers = parse_plain_ipv6(packet)?;
+            at_once_by(context, packet, &headers)
+        }
+    }
+}
+
+#[inline(always)]
+fn at_once_by(context: &XdpContext, packet: &mut XdpPacket<'_>, headers: &Headers) -> Option<u32> {
+    let decision = if let Some(service) = service::of_destination(headers) {
+        at_once::forward(packet, headers, service)?
+    } else if let Some(backend) = service::backend_of_source(headers) {
         if service::may_be_mapped(backend) {
             return None;
         }
-        reply::forward_at_once(packet, &headers, backend)?
+        reply::forward_at_once(packet, headers, backend)?
     } else {
         Ok(Verdict::Pass)
     };

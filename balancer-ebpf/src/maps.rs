@@ -101,9 +101,9 @@ static PROGRAMS: ProgramArray<2> = ProgramArray::new();
 // linker takes equal constants for one, and what the loader sets would change both.
 
 #[unsafe(no_mangle)]
-static ENDPOINT_BUCKET_BITS: Global<u32> = Global::new(14);
+static ENDPOINT_BUCKET_MASK: Global<u32> = Global::new(0x3fff);
 #[unsafe(no_mangle)]
-static ENDPOINT_ENTRY_BITS: Global<u32> = Global::new(16);
+static ENDPOINT_ENTRY_SHIFT: Global<u32> = Global::new(16);
 #[unsafe(no_mangle)]
 static OPENING_LIFETIME: Global<u32> = Global::new(u32::MAX);
 #[unsafe(no_mangle)]
@@ -147,8 +147,8 @@ pub(crate) fn answer_time() -> u32 {
 #[inline(always)]
 pub(crate) fn endpoint(key: &EndpointKey) -> Option<u32> {
     let geometry = Geometry {
-        bucket_bits: ENDPOINT_BUCKET_BITS.load(),
-        entry_bits: ENDPOINT_ENTRY_BITS.load(),
+        bucket_mask: ENDPOINT_BUCKET_MASK.load(),
+        entry_shift: ENDPOINT_ENTRY_SHIFT.load(),
     };
     let hash = key.hash();
     let seed = *ENDPOINT_SEEDS.get(geometry.bucket(hash))?;
@@ -170,15 +170,15 @@ pub(crate) fn backend(index: u32) -> Option<&'static Backend> {
     BACKENDS.get(index)
 }
 
-/// Keeps the compiler from checking what a slot's number was computed from in its place, which tells the verifier nothing.
+/// Keeps the compiler from seeing what a number was computed from: from checking that in its place, which tells the verifier
+/// nothing, or from making a branch of the computation.
 #[inline(always)]
-fn opaque(slot: u32) -> usize {
-    let mut slot = u64::from(slot);
+fn opaque(mut number: u64) -> u64 {
     // SAFETY: the instruction copies a register to itself.
     unsafe {
-        asm!("{slot} = {slot}", slot = inout(reg) slot, options(pure, nomem, nostack, preserves_flags));
+        asm!("{number} = {number}", number = inout(reg) number, options(pure, nomem, nostack, preserves_flags));
     }
-    slot as usize
+    number
 }
 
 /// What is at the end of a reference, as if it had just been written by somebody else: the verifier, which follows each way
@@ -194,7 +194,7 @@ pub(crate) fn anew<T>(written: &mut T) {
 /// What the service's Maglev table holds in `slot`.
 #[inline(always)]
 pub(crate) fn slot(service: u32, class: TableClass, slot: u32) -> Option<Slot> {
-    let slot = opaque(slot);
+    let slot = opaque(slot.into()) as usize;
     let bits = match class {
         TableClass::Small => SMALL_TABLES.get_value(service, &0)?.get(slot),
         TableClass::Medium => MEDIUM_TABLES.get_value(service, &0)?.get(slot),
@@ -206,7 +206,7 @@ pub(crate) fn slot(service: u32, class: TableClass, slot: u32) -> Option<Slot> {
 /// The oldest backend that flows on a slot that has changed hands may belong to without being remembered.
 #[inline(always)]
 pub(crate) fn previous_slot(service: u32, class: TableClass, slot: u32) -> Option<Slot> {
-    let slot = opaque(slot);
+    let slot = opaque(slot.into()) as usize;
     let bits = match class {
         TableClass::Small => SMALL_PREVIOUS.get_value(service, &0)?.get(slot),
         TableClass::Medium => MEDIUM_PREVIOUS.get_value(service, &0)?.get(slot),
@@ -247,6 +247,28 @@ unsafe fn add(word: *mut u64, more: u64) {
             options(nostack),
         );
     }
+}
+
+/// Writes `new` to a word that other CPUs may write at the same time, if it still is `old`. Returns whether it was. `core` has
+/// no such operation for this target.
+///
+/// # Safety
+///
+/// The word has to be in a map.
+#[inline(always)]
+unsafe fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
+    let found: u64;
+    // SAFETY: the instruction compares and writes the word and changes nothing else; the rest is the caller's promise.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({word} + 0, r0, {new})",
+            word = in(reg) word,
+            new = in(reg) new,
+            inout("r0") old => found,
+            options(nostack),
+        );
+    }
+    found == old
 }
 
 /// Where a client's new flows go, if it is remembered.

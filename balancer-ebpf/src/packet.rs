@@ -82,13 +82,13 @@ fn linear(context: &XdpContext) -> Linear {
 impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn has(&self, length: usize) -> bool {
-        self.can_view(length)
+        self.surely_has(length)
             // SAFETY: the context is the one that the kernel called the program with.
             || length as u64 <= unsafe { bpf_xdp_get_buff_len(self.context.ctx) }
     }
 
     #[inline(always)]
-    fn can_view(&self, length: usize) -> bool {
+    fn surely_has(&self, length: usize) -> bool {
         self.linear.begin + length <= self.linear.end
     }
 

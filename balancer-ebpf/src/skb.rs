@@ -51,8 +51,8 @@ impl Packet for Skb<'_> {
     }
 
     #[inline(always)]
-    fn can_view(&self, length: usize) -> bool {
-        self.linear.begin + length <= self.linear.end
+    fn surely_has(&self, length: usize) -> bool {
+        self.has(length)
     }
 
     #[inline(always)]

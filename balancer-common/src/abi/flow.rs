@@ -31,12 +31,12 @@ impl FlowKey {
     #[inline(always)]
     pub const fn words(&self) -> [u64; 3] {
         let [first, second] = self.client.words();
-        let ([a, b], [c, d]) = (self.client_port, self.service_port);
-        let ports = u32::from_ne_bytes([a, b, c, d]);
+        let ports = [self.client_port, self.service_port];
+        let [client_port, service_port] = [u16::from_ne_bytes(ports[0]) as u64, u16::from_ne_bytes(ports[1]) as u64];
         let third = if cfg!(target_endian = "little") {
-            (ports as u64) << 32 | self.service as u64
+            service_port << 48 | client_port << 32 | self.service as u64
         } else {
-            (self.service as u64) << 32 | ports as u64
+            (self.service as u64) << 32 | client_port << 16 | service_port
         };
         [first, second, third]
     }

@@ -8,8 +8,8 @@ mod tags;
 
 pub use headers::{EtherType, Ethernet, Ipv6Extension, Tcp, Vlan, Wire};
 pub use parse::{
-    Family, Fragment, Headers, Piece, Ports, Unparsed, link, parse, parse_network, parse_plain, parse_quoted,
-    parse_quoted_network, parse_quoted_ports, parse_transport,
+    Family, Fragment, Headers, Piece, Ports, Unparsed, link, parse, parse_network, parse_plain, parse_plain_ipv4,
+    parse_plain_ipv6, parse_quoted, parse_quoted_network, parse_quoted_ports, parse_transport, plain_family,
 };
 pub use tags::Tags;
 
@@ -22,8 +22,8 @@ pub trait Packet {
     /// cannot be viewed because they lie in a later buffer of a jumbo frame.
     fn has(&self, length: usize) -> bool;
 
-    /// Whether the first `length` bytes can be viewed.
-    fn can_view(&self, length: usize) -> bool;
+    /// The same, told without a call: `false` may mean that only a call can tell.
+    fn surely_has(&self, length: usize) -> bool;
 
     /// The header at `offset`, or `None` if it is not wholly in the part of the packet that can be accessed.
     fn view<T: Wire>(&self, offset: usize) -> Option<&T>;
@@ -37,7 +37,7 @@ impl Packet for [u8] {
         length <= self.len()
     }
 
-    fn can_view(&self, length: usize) -> bool {
+    fn surely_has(&self, length: usize) -> bool {
         self.has(length)
     }
 

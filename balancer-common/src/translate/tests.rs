@@ -37,7 +37,7 @@ impl Packet for Frame {
         self.bytes.as_slice().has(length)
     }
 
-    fn can_view(&self, length: usize) -> bool {
+    fn surely_has(&self, length: usize) -> bool {
         self.has(length)
     }
 

@@ -1,6 +1,6 @@
 //! How many flows may begin.
 
-use core::{arch::asm, ptr};
+use core::ptr;
 
 use aya_ebpf::{btf_maps::Array, helpers::bpf_ktime_get_coarse_ns, macros::btf_map};
 use balancer_common::{
@@ -8,6 +8,8 @@ use balancer_common::{
     client_budget::{self, Budget, BudgetSet},
     token_bucket::{Rate, TokenBucket},
 };
+
+use super::exchange;
 
 /// Clients of all services, by a hash.
 #[btf_map]
@@ -95,30 +97,9 @@ fn take(bucket: *mut TokenBucket, rate: Rate, now: u64) -> bool {
             return false;
         };
         // SAFETY: as above.
-        if unsafe { replace(bucket.cast(), before.bits(), after.bits()) } {
+        if unsafe { exchange(bucket.cast(), before.bits(), after.bits()) } {
             return true;
         }
     }
     true
-}
-
-/// Writes a word if it still is what it was. Returns whether it was. `core` has no atomic operations for this target.
-///
-/// # Safety
-///
-/// The word has to be in a map.
-#[inline(always)]
-unsafe fn replace(word: *mut u64, before: u64, after: u64) -> bool {
-    let found: u64;
-    // SAFETY: the instruction compares and writes the word and changes nothing else; the rest is the caller's promise.
-    unsafe {
-        asm!(
-            "r0 = cmpxchg_64({word} + 0, r0, {after})",
-            word = in(reg) word,
-            after = in(reg) after,
-            inout("r0") before => found,
-            options(nostack),
-        );
-    }
-    found == before
 }

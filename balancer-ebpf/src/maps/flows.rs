@@ -2,8 +2,6 @@
 //!
 //! It is an array: to find a flow takes no call, and the daemon reads it where it is.
 
-use core::arch::asm;
-
 use aya_ebpf::{Global, bindings::BPF_F_MMAPABLE, btf_maps::Array, macros::btf_map};
 use balancer_common::{
     Event,
@@ -12,7 +10,7 @@ use balancer_common::{
     flow_table::{self, CLAIMED, Geometry, Readiness, Room},
 };
 
-use super::{add, count_event, lifetimes, now, service};
+use super::{add, count_event, exchange, lifetimes, now, opaque, service};
 
 #[btf_map]
 static FLOWS: Array<FlowBucket, 699_072, { BPF_F_MMAPABLE as usize }> = Array::new();
@@ -106,13 +104,7 @@ fn holds(entry: &FlowEntry, key: [u64; 3]) -> u64 {
 /// One for zero, and zero for all else.
 #[inline(always)]
 fn is_zero(number: u64) -> u64 {
-    let mut negative = number.wrapping_neg();
-    // The compiler would make a branch of it.
-    // SAFETY: the instruction copies a register to itself.
-    unsafe {
-        asm!("{word} = {word}", word = inout(reg) negative, options(pure, nomem, nostack, preserves_flags));
-    }
-    (number | negative) >> 63 ^ 1
+    opaque((number | opaque(number.wrapping_neg())) >> 63) ^ 1
 }
 
 /// The entry at an offset in a bucket.
@@ -222,27 +214,6 @@ fn write(entry: *mut FlowEntry, key: &FlowKey, flow: &Flow) -> Option<()> {
 const fn bits(owner: Owner) -> u64 {
     let ([a, b, c, d], [e, f, g, h]) = (owner.backend.to_ne_bytes(), owner.incarnation.to_ne_bytes());
     u64::from_ne_bytes([a, b, c, d, e, f, g, h])
-}
-
-/// Puts `new` into a word if it is `old`. Returns whether it was. `core` has no such thing for this target.
-///
-/// # Safety
-///
-/// The word has to be in a map.
-#[inline(always)]
-unsafe fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
-    let mut found = old;
-    // SAFETY: the instruction compares and writes the word and changes nothing else; the rest is the caller's promise.
-    unsafe {
-        asm!(
-            "r0 = cmpxchg_64({word} + 0, r0, {new})",
-            word = in(reg) word,
-            new = in(reg) new,
-            inout("r0") found,
-            options(nostack),
-        );
-    }
-    found == old
 }
 
 /// Notes how far a flow has come.

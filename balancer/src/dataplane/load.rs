@@ -72,8 +72,8 @@ fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[
     let paths: Vec<_> = PINNED.iter().map(|name| (*name, pins.map(name))).collect();
     let mut loader = EbpfLoader::new();
     loader
-        .override_global("ENDPOINT_BUCKET_BITS", &geometry.bucket_bits, true)
-        .override_global("ENDPOINT_ENTRY_BITS", &geometry.entry_bits, true)
+        .override_global("ENDPOINT_BUCKET_MASK", &geometry.bucket_mask, true)
+        .override_global("ENDPOINT_ENTRY_SHIFT", &geometry.entry_shift, true)
         .override_global("OPENING_LIFETIME", &lifetimes.opening, true)
         .override_global("HALF_CLOSED_LIFETIME", &lifetimes.half_closed, true)
         .override_global("CLOSED_LIFETIME", &lifetimes.closed, true)

@@ -36,10 +36,7 @@ impl Capacity {
     pub const fn endpoints(self) -> perfect_hash::Geometry {
         let entries = (4 * (self.services + self.backends)).next_power_of_two();
         let entry_bits = entries.trailing_zeros();
-        perfect_hash::Geometry {
-            bucket_bits: entry_bits - 2,
-            entry_bits,
-        }
+        perfect_hash::Geometry::of_bits(entry_bits - 2, entry_bits)
     }
 
     /// The maps whose size follows from the configuration.

@@ -10,16 +10,10 @@ use xxhash_rust::xxh64::xxh64;
 use super::*;
 
 /// The sizes that the data plane has by default.
-const DEFAULT: Geometry = Geometry {
-    bucket_bits: 14,
-    entry_bits: 16,
-};
+const DEFAULT: Geometry = Geometry::of_bits(14, 16);
 
 /// Small, so that buckets are reseeded and entries reused often.
-const TINY: Geometry = Geometry {
-    bucket_bits: 2,
-    entry_bits: 5,
-};
+const TINY: Geometry = Geometry::of_bits(2, 5);
 
 fn service(address: u32, port: u16) -> EndpointKey {
     let address = Address::v4(Ipv4Addr::from_bits(address).octets());
@@ -252,10 +246,7 @@ fn assert_holds(geometry: Geometry, keys: &[EndpointKey], others: &[EndpointKey]
 
 #[test]
 fn a_hundred_thousand_scattered_keys_are_found() {
-    let geometry = Geometry {
-        bucket_bits: 16,
-        entry_bits: 18,
-    };
+    let geometry = Geometry::of_bits(16, 18);
     let keys: Vec<EndpointKey> = (0..200_000).map(scattered).collect();
     let (keys, others) = keys.split_at(100_000);
     assert_holds(geometry, keys, others);

@@ -8,22 +8,46 @@ use crate::abi::Address;
 /// Version 4 and a header of five words: no options.
 const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
 
-/// Parses a whole packet with ports, without VLAN tags, IPv4 options or IPv6 extension headers, all of which can be viewed: then every
-/// header is at a place that is known beforehand. What it parses, [`parse`](super::parse()) parses alike.
+/// Parses a whole packet with ports, without VLAN tags, IPv4 options or IPv6 extension headers, if no call is needed to tell that
+/// all of it is there: then every header is at a place that is known beforehand. What it parses, [`parse`](super::parse()) parses
+/// alike.
 ///
 /// `None` says nothing but that the packet is to be parsed the long way.
 #[inline(always)]
 pub fn parse_plain<P: Packet + ?Sized>(packet: &P) -> Option<Headers> {
-    let ethernet = packet.view::<Ethernet>(0)?;
-    if !is_for_one_host(ethernet) {
-        return None;
+    match plain_family(packet)? {
+        Family::V4 => parse_plain_ipv4(packet),
+        Family::V6 => parse_plain_ipv6(packet),
     }
-    let mut headers = match ethernet.ether_type {
-        Ethernet::IPV4 => ipv4(packet.view(Ethernet::LEN)?)?,
-        Ethernet::IPV6 => ipv6(packet.view(Ethernet::LEN)?)?,
-        _ => return None,
-    };
-    if !is_transport(headers.protocol) || !packet.can_view(Ethernet::LEN + headers.length as usize) {
+}
+
+/// The IP version of a packet for a single host in a frame without VLAN tags.
+#[inline(always)]
+pub fn plain_family<P: Packet + ?Sized>(packet: &P) -> Option<Family> {
+    let ethernet = packet.view::<Ethernet>(0)?;
+    match ethernet.ether_type {
+        _ if !is_for_one_host(ethernet) => None,
+        Ethernet::IPV4 => Some(Family::V4),
+        Ethernet::IPV6 => Some(Family::V6),
+        _ => None,
+    }
+}
+
+/// The rest of [`parse_plain`] for IPv4.
+#[inline(always)]
+pub fn parse_plain_ipv4<P: Packet + ?Sized>(packet: &P) -> Option<Headers> {
+    complete(packet, ipv4(packet.view(Ethernet::LEN)?)?)
+}
+
+/// The rest of [`parse_plain`] for IPv6.
+#[inline(always)]
+pub fn parse_plain_ipv6<P: Packet + ?Sized>(packet: &P) -> Option<Headers> {
+    complete(packet, ipv6(packet.view(Ethernet::LEN)?)?)
+}
+
+#[inline(always)]
+fn complete<P: Packet + ?Sized>(packet: &P, mut headers: Headers) -> Option<Headers> {
+    if !is_transport(headers.protocol) || !packet.surely_has(Ethernet::LEN + headers.length as usize) {
         return None;
     }
     (headers.ports, headers.tcp_flags) = ports(packet, &headers).ok()?;

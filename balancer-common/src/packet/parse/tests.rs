@@ -366,7 +366,7 @@ impl Packet for Scattered {
         self.bytes.has(length)
     }
 
-    fn can_view(&self, length: usize) -> bool {
+    fn surely_has(&self, length: usize) -> bool {
         length <= self.linear
     }
 

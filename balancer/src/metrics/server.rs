@@ -53,8 +53,10 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 }
 
 async fn exposition(shared: &Shared) -> anyhow::Result<String> {
+    let snapshot = shared.controller.snapshot().await?;
+    // What follows from a probe is never shown without the probe: those are counted before the controller hears of them, and read
+    // here after it was asked. With very many backends each half takes a while.
     let own = Arc::clone(&shared.own);
-    // With very many backends this takes a while, in which the controller looks at the data plane.
     let own = spawn_blocking(move || {
         let mut exposition = Exposition::default();
         own.write(&mut exposition);
@@ -64,7 +66,6 @@ async fn exposition(shared: &Shared) -> anyhow::Result<String> {
         }
         exposition
     });
-    let snapshot = shared.controller.snapshot().await?;
     let traffic = spawn_blocking(move || {
         let mut exposition = Exposition::default();
         traffic::write(&mut exposition, &snapshot);

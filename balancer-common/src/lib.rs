@@ -26,6 +26,7 @@ pub mod quic;
 pub mod reset;
 pub mod rewrite;
 pub mod source_port;
+pub mod stand_in;
 pub mod token_bucket;
 pub mod translate;
 

@@ -50,6 +50,10 @@ pub(crate) fn forward(
     if !backend.next_hop.is_known() || !is_simple(service, backend) {
         return None;
     }
+    // Another one stands in for it.
+    if !is_known && !select::takes_clients(backend) {
+        return None;
+    }
     match forward::prepare_here(packet, headers, &key, service, backend) {
         Ok(()) => {}
         // Its sender is to be told.

@@ -50,15 +50,19 @@ impl Controller {
             cause,
         } = verdict;
         // It may have been on its way while its backend was removed.
-        let found = desired::backends(&self.intent.running).find(|(of, other)| of.name == key.0 && other.name == key.1);
-        let Some((service, backend)) = found else {
+        let service = self
+            .intent
+            .running
+            .services
+            .iter()
+            .find(|service| service.name == key.0);
+        let backend = service.and_then(|service| service.backends.iter().find(|backend| backend.name == key.1));
+        let (Some(service), Some(backend)) = (service, backend) else {
             return false;
         };
         // A slow start follows who serves, and a newcomer may now be admitted.
         let alone = service.slow_start.is_zero() && !self.knowledge.is_newcomer(service, backend);
-        if alone {
-            self.refreshed.insert(key.0.clone());
-        }
+        self.refreshed.insert(key.0.clone());
         let kind = match health {
             _ if damped => EventKind::Damped,
             Health::Up => EventKind::Up,
@@ -110,6 +114,9 @@ impl Controller {
 
     /// Has told what has changed, now that the data plane has followed.
     pub(super) fn tell_changes(&mut self) {
+        if !self.behind.is_empty() {
+            return;
+        }
         let pending = mem::take(&mut self.pending);
         let before = self.dataplane.take_earlier_divisions();
         if pending.is_empty() {

@@ -108,10 +108,8 @@ impl Controller {
         self.knowledge
             .set_ejected(key.clone(), matches!(change, Change::Ejected(_)));
         self.expect(kind, key, cause);
+        self.refreshed.insert(service);
         // A slow start follows who serves.
-        if !starts_slowly {
-            self.refreshed.insert(service);
-        }
         starts_slowly
     }
 

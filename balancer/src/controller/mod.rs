@@ -12,6 +12,7 @@ mod downs;
 mod ejections;
 mod files;
 mod flows;
+mod follow;
 mod followers;
 mod foresight;
 mod hot_spots;
@@ -29,7 +30,7 @@ mod views;
 mod wake;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     mem,
     net::IpAddr,
     path::PathBuf,
@@ -56,7 +57,7 @@ use crate::{
     intent::{Intent, Store},
     metrics::DaemonMetrics,
     neighbors::{self, Unreachable, Way},
-    reconcile::{self, Desired, Operation},
+    reconcile::Table,
 };
 use alarm::Alarm;
 use changes::Pending;
@@ -180,8 +181,10 @@ pub struct Controller {
     cut_off: HashSet<IpAddr>,
     /// Indices of the backends that are hot spots.
     hot: HashSet<u32>,
-    /// Services whose backends' health has changed, and nothing else that the data plane has not followed yet.
+    /// Services of whose backends' health the data plane knows nothing yet.
     refreshed: HashSet<String>,
+    /// Tables that are to follow from a change of health, by service index.
+    behind: BTreeMap<u32, Table>,
     /// Changes that the data plane has not followed yet.
     pending: Vec<Pending>,
     events: Arc<Events>,
@@ -228,6 +231,7 @@ impl Controller {
             cut_off: HashSet::new(),
             hot: HashSet::new(),
             refreshed: HashSet::new(),
+            behind: BTreeMap::new(),
             pending: Vec::new(),
             events,
         };
@@ -266,41 +270,6 @@ impl Controller {
         }
     }
 
-    /// Makes the data plane hold what it should. Returns whether anything had to change.
-    pub fn reconcile(&mut self) -> anyhow::Result<bool> {
-        self.lay_probe_path();
-        let (config, now) = (&self.intent.running, Instant::now());
-        self.knowledge.admit_newcomers(config);
-        let mut desired = desired::desired(config, &self.knowledge, self.timer);
-        self.slow_start.follow(config, &desired, now);
-        self.slow_start.scale(config, &mut desired, now);
-        let reconciled = self.reach(&desired);
-        let retry = reconciled.is_err().then(|| now + RETRY);
-        let due = [self.slow_start.next_change(&self.intent.running, now), retry];
-        self.alarm.set(due.into_iter().flatten().min());
-        reconciled
-    }
-
-    fn reach(&mut self, desired: &Desired) -> anyhow::Result<bool> {
-        let operations = reconcile::diff(self.dataplane.state(), desired, self.dataplane.limits())?;
-        self.apply_all(operations, Dataplane::apply)
-    }
-
-    fn apply_all(
-        &mut self,
-        operations: Vec<Operation>,
-        apply: fn(&mut Dataplane, Vec<Operation>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<bool> {
-        if operations.is_empty() {
-            return Ok(false);
-        }
-        let applied = apply(&mut self.dataplane, operations);
-        for duration in self.dataplane.take_build_durations() {
-            self.metrics.observe_table_build(duration);
-        }
-        applied.map(|()| true)
-    }
-
     /// Has the backends probed, and runs the controller on a thread of its own until it ends; the returned channel then
     /// says why.
     pub fn spawn(mut self, inputs: mpsc::Receiver<Input>) -> anyhow::Result<oneshot::Receiver<End>> {
@@ -325,9 +294,15 @@ impl Controller {
                 }
             });
         }
-        while let Some(input) = inputs.blocking_recv() {
+        loop {
+            let mut input = inputs.try_recv().ok();
+            if input.is_none() && self.behind.is_empty() {
+                input = inputs.blocking_recv();
+                if input.is_none() {
+                    return End::Stopped;
+                }
+            }
             // Whatever has come meanwhile is taken in too, and the data plane changed once.
-            let mut input = Some(input);
             let mut changed = false;
             while let Some(next) = input {
                 match next {
@@ -373,40 +348,6 @@ impl Controller {
             }
             self.catch_up(&mut changed);
         }
-        End::Stopped
-    }
-
-    /// Does as [`reconcile`](Self::reconcile) where nothing but the health of these services' backends has changed.
-    fn refresh(&mut self, names: &HashSet<String>) -> anyhow::Result<bool> {
-        let config = &self.intent.running;
-        let services = config.services.iter().filter(|service| names.contains(&service.name));
-        let services = services.map(|service| desired::desired_service(config, service, &self.knowledge, self.timer));
-        let desired = Desired {
-            services: services.collect(),
-        };
-        let operations = reconcile::refresh(self.dataplane.state(), &desired);
-        match operations.map(|operations| self.apply_all(operations, Dataplane::apply_in_place)) {
-            Some(Ok(changed)) => Ok(changed),
-            // It looks at everything, and is tried again if it fails too.
-            Some(Err(_)) | None => self.reconcile(),
-        }
-    }
-
-    /// Reconciles if there is reason to. It comes before every answer: who is told that a backend is down relies on it.
-    fn catch_up(&mut self, changed: &mut bool) {
-        let refreshed = mem::take(&mut self.refreshed);
-        let followed = if mem::take(changed) {
-            self.reconcile()
-        } else if refreshed.is_empty() {
-            Ok(false)
-        } else {
-            self.refresh(&refreshed)
-        };
-        if let Err(error) = followed {
-            tracing::error!("the data plane could not be changed: {error:#}");
-        }
-        self.keep_downs();
-        self.tell_changes();
     }
 
     fn keep_downs(&mut self) {

@@ -34,7 +34,7 @@ impl SlowStart {
     pub(super) fn follow(&mut self, config: &Config, desired: &Desired, now: Instant) {
         let serving: HashSet<Key> = slow(config, desired)
             .flat_map(|(service, desired)| pairs(service, desired))
-            .filter(|(_, backend)| backend.weight > 0)
+            .filter(|(_, backend)| backend.takes_clients())
             .map(|(key, _)| key)
             .collect();
         self.began.retain(|key, _| serving.contains(key));

@@ -3,8 +3,8 @@
 //! | | new clients | known clients, live flows |
 //! | --- | --- | --- |
 //! | active, not down | yes, by weight | stay |
-//! | active, down | no | as the service's `when_down` says |
-//! | active, ejected | no | flows stay; clients as if it were down |
+//! | active, down | no: others stand in for it | as the service's `when_down` says |
+//! | active, ejected | no: others stand in for it | flows stay; clients as if it were down |
 //! | weight 0, draining | no | stay, unless it is down |
 //! | suspended | no | stay; while it is down, their packets wake it |
 //! | disabled | no | go elsewhere |
@@ -51,7 +51,8 @@ struct Shift {
     down: bool,
 }
 
-/// The weight among new clients of each backend of a service, and what the data plane is to know of it.
+/// The weight of each backend of a service in the Maglev table, and what the data plane is to know of it. One that is down or
+/// ejected keeps its weight and not its clients: others stand in for it.
 ///
 /// With fewer than `panic_threshold` of those that are to serve up, health is ignored.
 pub(super) fn standings(backends: &[Circumstances], panic_threshold: f64) -> Vec<(u32, BackendFlags)> {
@@ -68,18 +69,23 @@ fn standing(backend: Circumstances, shift: Shift) -> (u32, BackendFlags) {
     };
     let keeping = health.with(BackendFlags::KEEPS_FLOWS).with(BackendFlags::KEEPS_CLIENTS);
     let down = backend.health == Health::Down;
+    let place = if shift.has_place_for(backend) {
+        backend.weight
+    } else {
+        0
+    };
     match backend.admin {
         // What goes elsewhere does so whether it is down or not.
         Admin::Disabled if down => (0, BackendFlags::default()),
         Admin::Disabled => (0, health),
         Admin::Active if shift.has(backend) => (backend.weight, keeping),
-        Admin::Active | Admin::Draining if down => (0, health.with(BackendFlags::EXPECTED)),
+        Admin::Active | Admin::Draining if down => (place, health.with(BackendFlags::EXPECTED)),
         // One that sleeps does not answer either.
         Admin::Suspended if down => (0, health.with(BackendFlags::SUSPENDED)),
         // Its connections go on as well as they do.
         Admin::Active | Admin::Draining if backend.ejected => {
             let down = BackendFlags::DOWN.with(BackendFlags::EXPECTED);
-            (0, health.with(down).with(BackendFlags::KEEPS_FLOWS))
+            (place, health.with(down).with(BackendFlags::KEEPS_FLOWS))
         }
         Admin::Active | Admin::Draining | Admin::Suspended => (0, keeping),
     }
@@ -122,6 +128,16 @@ fn shift(backends: &[Circumstances], panic_threshold: f64) -> Shift {
 }
 
 impl Shift {
+    /// Whether the backend is one of those that take new clients but for what is known against it.
+    fn has_place_for(self, backend: Circumstances) -> bool {
+        let all = Self {
+            ejected: true,
+            down: true,
+            ..self
+        };
+        all.has(backend)
+    }
+
     fn has(self, backend: Circumstances) -> bool {
         backend.may_serve()
             && backend.backup == self.backups
@@ -161,7 +177,7 @@ mod tests {
         let cases = [
             (Active, 7, Up, false, false, 7, KEEPS.with(up)),
             (Active, 7, Unknown, false, false, 7, KEEPS),
-            (Active, 7, Down, false, false, 0, down),
+            (Active, 7, Down, false, false, 7, down),
             (Active, 0, Up, false, false, 0, KEEPS.with(up)),
             (Active, 0, Unknown, false, false, 0, KEEPS),
             (Active, 0, Down, false, false, 0, down),
@@ -279,9 +295,33 @@ mod tests {
             let standings = standings(&backends(words), threshold);
             let taken: Vec<_> = standings
                 .iter()
-                .map(|(weight, _)| if *weight > 0 { "yes" } else { "no" })
+                .map(|&standing| if takes_clients(standing) { "yes" } else { "no" })
                 .collect();
             assert_eq!(taken.join(" "), expected, "{words} below {threshold}");
+        }
+    }
+
+    fn takes_clients((weight, flags): (u32, BackendFlags)) -> bool {
+        weight > 0 && flags.contains(BackendFlags::KEEPS_CLIENTS)
+    }
+
+    #[test]
+    fn one_that_fails_keeps_its_place_while_others_of_its_kind_serve() {
+        // The backends, and whether each has slots.
+        let cases = [
+            ("up down out", "yes yes yes"),
+            ("down down", "yes yes"),
+            ("up down b-down", "yes yes no"),
+            ("down b-up b-down", "no yes yes"),
+            ("up new-down", "yes no"),
+            ("down new new-down", "yes yes yes"),
+        ];
+        for (words, expected) in cases {
+            let standings = standings(&backends(words), 0.0);
+            let placed = standings
+                .iter()
+                .map(|(weight, _)| if *weight > 0 { "yes" } else { "no" });
+            assert_eq!(placed.collect::<Vec<_>>().join(" "), expected, "{words}");
         }
     }
 
@@ -297,7 +337,7 @@ mod tests {
         let down = BackendFlags::DOWN.with(BackendFlags::EXPECTED);
         assert_eq!(
             standings[1],
-            (0, BackendFlags::UP.with(BackendFlags::KEEPS_FLOWS).with(down))
+            (100, BackendFlags::UP.with(BackendFlags::KEEPS_FLOWS).with(down))
         );
     }
 
@@ -324,11 +364,12 @@ mod tests {
         ) {
             let standings = standings(&backends, threshold);
             let can = backends.iter().any(|backend| backend.may_serve() && backend.health != Health::Down);
-            let serves = standings.iter().any(|(weight, _)| *weight > 0);
+            let serves = standings.iter().copied().any(takes_clients);
             prop_assert!(serves || !can);
             for (backend, (weight, flags)) in backends.iter().zip(&standings) {
                 prop_assert!(*weight == 0 || (*weight == backend.weight && backend.admin == Admin::Active));
-                prop_assert!(*weight == 0 || flags.contains(KEEPS));
+                let fails = backend.health == Health::Down || backend.ejected;
+                prop_assert!(*weight == 0 || flags.contains(KEEPS) || fails);
             }
         }
     }

@@ -4,11 +4,13 @@
 //! Every backend has a permutation of the slots, in order of preference, that follows from its address and port alone.
 //! The backends take turns; in its turn a backend gets the slot that it likes best among those still free. So the table
 //! depends on nothing but the set of backends and their weights, and every host that knows them builds the same one.
-//! A backend that comes or goes takes or leaves its own slots and disturbs few others.
+//! A backend that comes or goes takes or leaves its own slots and disturbs few others. One that only does not serve at present
+//! keeps its place: others stand in for it, and nobody else is disturbed.
 
 mod fill;
 mod handover;
 mod moved;
+mod stand_in;
 mod turns;
 
 #[cfg(test)]
@@ -22,6 +24,7 @@ use xxhash_rust::xxh64::xxh64;
 pub use moved::moved;
 
 use fill::{Walk, fill};
+use stand_in::stand_in;
 use turns::Turns;
 
 pub use handover::Slots;
@@ -41,6 +44,8 @@ pub struct Candidate {
     pub weight: u32,
     /// What the table holds in this backend's slots: its index, never 0.
     pub value: u32,
+    /// Whether it serves at present. While it does not, its slots are those of the candidates that stand in.
+    pub serves: bool,
 }
 
 impl Candidate {
@@ -77,7 +82,7 @@ impl TableSize {
 }
 
 /// Builds the table: for each slot the [value](Candidate::value) of its backend, or 0 everywhere if no candidate has
-/// weight.
+/// weight and serves.
 ///
 /// The order of `candidates` has no influence. A candidate's share of the slots is its share of the sum of the weights,
 /// rounded to whole slots, so one that is due less than half a slot may get none.
@@ -97,7 +102,11 @@ pub fn build(candidates: &[Candidate], size: TableSize) -> Vec<u32> {
             value: *value,
         })
         .collect();
-    fill(&mut walks, Turns::new(&weights), size.0)
+    let mut table = fill(&mut walks, Turns::new(&weights), size.0);
+    let absent = candidates.iter().filter(|candidate| !candidate.serves);
+    let absent: Vec<u32> = absent.map(|candidate| candidate.value).collect();
+    stand_in(&mut table, size.0, &absent);
+    table
 }
 
 #[expect(

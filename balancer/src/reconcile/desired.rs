@@ -79,12 +79,20 @@ pub struct DesiredBackend {
     pub tunnel_source: Address,
     /// Largest IP packet that fits on the way there, in bytes.
     pub mtu: u16,
-    /// Its share of new clients relative to the other backends; 0 takes none.
+    /// Its share of the Maglev table's slots relative to the other backends; 0 has none. Others stand in for one that
+    /// does not [take clients](Self::takes_clients).
     pub weight: u32,
     /// What it may be given, and what the data plane is to remember of it.
     pub flags: BackendFlags,
     /// What it is called in QUIC connection IDs, where they are looked at; no two backends of a service are called the same.
     pub server_id: Option<u64>,
+}
+
+impl DesiredBackend {
+    /// Whether it takes new clients at present. Who does not keep those that it has takes no others.
+    pub fn takes_clients(&self) -> bool {
+        self.weight > 0 && self.flags.contains(BackendFlags::KEEPS_CLIENTS)
+    }
 }
 
 /// Clients of a service that belong together.

@@ -388,6 +388,7 @@ pub(super) fn table(service: &PlannedService<'_>) -> Table {
             port: backend.desired.port,
             weight: backend.desired.weight,
             value: backend.index,
+            serves: backend.desired.takes_clients(),
         })
         .collect();
     candidates.sort_unstable_by_key(|candidate| candidate.value);

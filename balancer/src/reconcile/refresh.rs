@@ -6,17 +6,25 @@ use std::collections::HashSet;
 use balancer_common::abi::{Backend, BackendFlags};
 
 use super::{
-    Desired, Operation, State,
+    Desired, Operation, State, Table,
     diff::{PlannedBackend, PlannedService, table},
 };
 
+/// What follows from a change of health.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refresh {
+    /// What is to be written of backends. Once that is done packets go to those that serve.
+    pub records: Vec<Operation>,
+    /// The tables that then are to be published, in any order, by service index.
+    pub tables: Vec<(u32, Table)>,
+}
+
 /// The same as [`diff`](super::diff()) where, since `state` was reached, only weights and standings of backends of the
 /// `desired` services have changed; the other services are left out. `None` if more has changed.
-pub fn refresh(state: &State, desired: &Desired) -> Option<Vec<Operation>> {
+pub fn refresh(state: &State, desired: &Desired) -> Option<Refresh> {
     let wanted: HashSet<&str> = desired.services.iter().map(|service| service.name.as_str()).collect();
     let known = state.index_of(|name| wanted.contains(name));
-    let mut operations = Vec::new();
-    let mut tables = Vec::new();
+    let mut refresh = Refresh::default();
     for service in &desired.services {
         let index = *known.services.get(service.name.as_str())?;
         let mut backends = Vec::new();
@@ -28,7 +36,7 @@ pub fn refresh(state: &State, desired: &Desired) -> Option<Vec<Operation>> {
                 ..existing
             };
             if record != existing {
-                operations.push(Operation::WriteBackend { index, record });
+                refresh.records.push(Operation::WriteBackend { index, record });
             }
             backends.push(PlannedBackend {
                 index,
@@ -42,13 +50,10 @@ pub fn refresh(state: &State, desired: &Desired) -> Option<Vec<Operation>> {
             backends,
         });
         if state.tables.get(&index)? != &table {
-            tables.push((index, table));
+            refresh.tables.push((index, table));
         }
     }
-    if !tables.is_empty() {
-        operations.push(Operation::PublishTables { tables });
-    }
-    Some(operations)
+    Some(refresh)
 }
 
 /// Those flags of a backend that are about its endpoint, whatever its standing is.

@@ -55,7 +55,7 @@ pub struct BackendEntry {
 pub struct Table {
     /// Slots.
     pub size: TableSize,
-    /// The backends that take new clients, in the order of their indices.
+    /// The backends that have slots, in the order of their indices.
     pub candidates: Vec<Candidate>,
     /// For a service that remembers only what a change moves: the backends that may still have flows, ascending.
     pub handover: Option<Vec<u32>>,

@@ -89,6 +89,7 @@ fn build(rounds: usize, slots: u32, number: u32) -> anyhow::Result<Vec<Duration>
             port: 8080_u16.to_be_bytes(),
             weight: 100,
             value: number,
+            serves: true,
         })
         .collect();
     Ok((0..rounds)

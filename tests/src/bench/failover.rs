@@ -2,14 +2,14 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 use balancer::{maglev::TableSize, reconcile::DesiredService};
 use balancer_common::abi::{BackendFlags, protocol::TCP};
 
-use super::control::{address, numbered, timed};
+use super::control::{address, numbered};
 use crate::packet::{self, Host, Interface, Packet, Room, Transport, service};
 
 /// What is there, and what has its first backend go down.
@@ -26,7 +26,7 @@ pub(super) struct Failover {
 /// How long it took, each time.
 #[derive(Debug, Default)]
 pub(super) struct Durations {
-    /// From the decision to the last table's publication, without building them.
+    /// From the first packet elsewhere to the last table's publication, without building them.
     pub(super) publish: Vec<Duration>,
     /// From the decision to the first packet elsewhere.
     pub(super) failover: Vec<Duration>,
@@ -47,18 +47,27 @@ impl Failover {
 
     fn play(self, host: &mut Host<'_>, rounds: usize) -> anyhow::Result<Durations> {
         host.serve((0..self.services).map(|number| self.service(number, false)));
-        // The last of those that are affected is the last one to be published.
+        // The last of those that are affected is the last one to be written.
         let packet = client_of_first_backend(host, vip(self.affected - 1))?;
         let mut durations = Durations::default();
         for _ in 0..rounds {
             host.dataplane().take_build_durations();
             let [down, up] = [true, false].map(|down| self.affected(down));
-            let (duration, ()) = timed(|| host.refresh(down));
+            let started = Instant::now();
+            let mut meanwhile = None;
+            host.refresh_and(down, |host| {
+                let elsewhere = backend_of(host, &packet);
+                meanwhile = Some((started.elapsed(), elsewhere, Instant::now()));
+            });
             let built: Duration = host.dataplane().take_build_durations().iter().sum();
-            let (first_packet, elsewhere) = timed(|| backend_of(host, &packet));
+            let (failover, elsewhere, followed) = meanwhile.context("a packet has come meanwhile")?;
             ensure!(elsewhere != address(1), "the packet went to a backend that is down");
-            durations.publish.push(duration.saturating_sub(built));
-            durations.failover.push(duration + first_packet);
+            ensure!(
+                elsewhere == backend_of(host, &packet),
+                "the packet was sent somewhere else by the table"
+            );
+            durations.publish.push(followed.elapsed().saturating_sub(built));
+            durations.failover.push(failover);
             host.refresh(up);
         }
         Ok(durations)
@@ -73,7 +82,6 @@ impl Failover {
     fn service(self, number: u32, down: bool) -> DesiredService {
         let mut backends: Vec<_> = (1..=self.backends).map(numbered).collect();
         if let Some(first) = backends.first_mut().filter(|_| down) {
-            first.weight = 0;
             first.flags = BackendFlags::DOWN.with(BackendFlags::EXPECTED);
         }
         DesiredService {

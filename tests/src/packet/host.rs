@@ -10,7 +10,7 @@ use balancer::{
     config::{self, XdpMode},
     dataplane::{Dataplane, NeighborRequests, Question},
     neighbors,
-    reconcile::{Desired, DesiredService, Operation, diff, refresh},
+    reconcile::{Desired, DesiredService, Operation, Refresh, diff, refresh},
 };
 use balancer_common::abi::{Explanation, Mac, NextHop};
 
@@ -175,15 +175,30 @@ impl Host<'_> {
             .expect("the kernel takes the operations");
     }
 
-    /// Has the data plane follow a change of health of these services, as it does when a probe has failed.
-    pub fn refresh(&mut self, services: impl IntoIterator<Item = DesiredService>) {
+    /// Has the data plane follow a change of health of these services, as it does when a probe has failed: first the records of
+    /// the backends; between these and the tables, `meanwhile`.
+    pub fn refresh_and(
+        &mut self,
+        services: impl IntoIterator<Item = DesiredService>,
+        meanwhile: impl FnOnce(&mut Self),
+    ) {
         let desired = Desired {
             services: services.into_iter().collect(),
         };
-        let operations = refresh(self.opened().state(), &desired).expect("only standings and weights change");
-        self.dataplane()
-            .apply_in_place(operations)
-            .expect("the kernel takes the operations");
+        let Refresh { records, tables } =
+            refresh(self.opened().state(), &desired).expect("only standings and weights change");
+        let apply = |host: &mut Self, operations| {
+            let applied = host.dataplane().apply_in_place(operations);
+            applied.expect("the kernel takes the operations");
+        };
+        apply(self, records);
+        meanwhile(self);
+        apply(self, vec![Operation::PublishTables { tables }]);
+    }
+
+    /// [`refresh_and`](Self::refresh_and), and nothing between.
+    pub fn refresh(&mut self, services: impl IntoIterator<Item = DesiredService>) {
+        self.refresh_and(services, |_| {});
     }
 
     /// Which map packets of a service find their slots in.

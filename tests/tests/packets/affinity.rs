@@ -51,6 +51,7 @@ fn a_new_flow_goes_where_the_maglev_table_says() {
                         port: backend.port,
                         weight: backend.weight,
                         value,
+                        serves: true,
                     })
                     .collect();
                 let table = maglev::build(&candidates, size);

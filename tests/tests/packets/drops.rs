@@ -20,14 +20,8 @@ use balancer_tests::packet::{
 
 use crate::{
     cases::{FAMILIES, Family, V4, V6},
-    setting::{answered, assert_told, know_clients, serve_all, served_at, served_by},
+    setting::{answered, assert_dropped, assert_told, know_clients, serve_all, served_at, served_by},
 };
-
-#[track_caller]
-fn assert_dropped(host: &mut Host<'_>, case: &str, ingress: Interface, frame: &[u8], reason: DropReason) {
-    let counted = host.count(|host| host.receive(ingress, frame).assert(case, Action::Drop, frame));
-    assert_eq!(counted, Ledger::drop(reason.label()), "{case}");
-}
 
 #[track_caller]
 fn assert_passed(host: &mut Host<'_>, case: &str, frame: &[u8]) {

@@ -23,6 +23,9 @@ fn packet(protocol: u8, client: SocketAddr, service: SocketAddr) -> Packet {
     Packet::new(transport, client, service)
 }
 
+/// What the data plane knows of a backend that serves.
+const SERVES: BackendFlags = BackendFlags::KEEPS_FLOWS.with(BackendFlags::KEEPS_CLIENTS);
+
 /// Asks twice, so that the first question cannot have changed the answer to the second.
 #[track_caller]
 fn explain(host: &mut Host<'_>, protocol: u8, client: SocketAddr, service: SocketAddr) -> Explanation {
@@ -105,13 +108,14 @@ fn the_answer_is_what_then_happens_and_leaves_no_trace() {
                 Host::run(|host| {
                     let active = DesiredService {
                         affinity,
-                        ..web(family, protocol, 100, BackendFlags::KEEPS_FLOWS)
+                        ..web(family, protocol, 100, SERVES)
                     };
                     host.serve([active]);
                     let vip = SocketAddr::new(family.vip, 80);
-                    for client in clients(family.client).take(20) {
+                    for (number, client) in clients(family.client).take(20).enumerate() {
                         let (reason, new) = foretold(host, protocol, client, vip);
-                        assert_eq!(reason, Reason::Maglev);
+                        let is_known = number > 0 && affinity == AffinityKind::ClientIp;
+                        assert_eq!(reason, if is_known { Reason::Affinity } else { Reason::Maglev });
                         let (reason, known) = foretold(host, protocol, client, vip);
                         assert_eq!(reason, Reason::Flow);
                         assert_eq!((known.backend, known.slot), (new.backend, new.slot));
@@ -127,7 +131,7 @@ fn the_answer_follows_what_becomes_of_a_backend() {
     for family in FAMILIES {
         Host::run(|host| {
             let vip = SocketAddr::new(family.vip, 80);
-            host.serve([web(family, TCP, 100, BackendFlags::KEEPS_FLOWS)]);
+            host.serve([web(family, TCP, 100, SERVES)]);
             let first = host.backend_index("web", target(family, 1));
             let of_first: Vec<_> = clients(family.client)
                 .take(100)

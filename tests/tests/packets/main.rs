@@ -27,5 +27,6 @@ mod sequences;
 mod services;
 mod setting;
 mod shared;
+mod stand_in;
 mod tracking;
 mod tunnels;

@@ -80,6 +80,13 @@ pub(crate) fn answered(host: &mut Host<'_>, request: &Packet, backend: SocketAdd
     .answer()
 }
 
+/// The frame is dropped for this reason, and counted, and its sender is not told.
+#[track_caller]
+pub(crate) fn assert_dropped(host: &mut Host<'_>, case: &str, ingress: Interface, frame: &[u8], reason: DropReason) {
+    let counted = host.count(|host| host.receive(ingress, frame).assert(case, Action::Drop, frame));
+    assert_eq!(counted, Ledger::drop(reason.label()), "{case}");
+}
+
 /// Hands the host a packet that goes no further, of which its sender has to be told by whom it was sent to, or by the VIP.
 #[track_caller]
 pub(crate) fn assert_told(host: &mut Host<'_>, case: &str, ingress: Interface, packet: &Packet, report: Report) {

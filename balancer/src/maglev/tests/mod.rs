@@ -21,6 +21,7 @@ fn backends(weights: impl IntoIterator<Item = u32>) -> Vec<Candidate> {
             port: 8080_u16.to_be_bytes(),
             weight,
             value: number,
+            serves: true,
         })
         .collect()
 }

@@ -4,7 +4,7 @@ use proptest::{collection::btree_map, prelude::*, sample::select};
 use xxhash_rust::xxh64::xxh64;
 
 use super::{counts, size};
-use crate::maglev::{Candidate, OFFSET_SEED, SKIP_SEED, build};
+use crate::maglev::{Candidate, OFFSET_SEED, SKIP_SEED, build, stand_in::stand_in};
 
 const SIZES: [u32; 8] = [2, 3, 7, 13, 101, 251, 1_021, 4_099];
 
@@ -22,6 +22,7 @@ fn candidates(number: Range<usize>, weights: impl Strategy<Value = u32>) -> impl
                 port: port.to_be_bytes(),
                 weight,
                 value,
+                serves: true,
             })
             .collect()
     })
@@ -102,6 +103,35 @@ proptest! {
                 prop_assert!(most - least <= 1, "weight {}: {} to {} slots", weight, least, most);
             }
         }
+    }
+
+    #[test]
+    fn whoever_fails_or_returns_in_whatever_order_moves_its_own_slots_alone(
+        candidates in candidates(1..40, 0..5_u32),
+        serving in prop::collection::vec(any::<bool>(), 40),
+        changed in any::<prop::sample::Index>(),
+        slots in select(&SIZES),
+    ) {
+        let with = |serving: &[bool]| {
+            let mut candidates = candidates.clone();
+            for (candidate, serves) in candidates.iter_mut().zip(serving) {
+                candidate.serves = *serves;
+            }
+            build(&candidates, size(slots))
+        };
+        let changed = changed.index(candidates.len());
+        let [without, whole] = [false, true].map(|serves| {
+            let mut serving = serving.clone();
+            serving[changed] = serves;
+            with(&serving)
+        });
+        let value = candidates[changed].value;
+        let differing = without.iter().zip(&whole).filter(|(without, whole)| without != whole);
+        prop_assert!(differing.into_iter().all(|(_, whole)| *whole == value));
+        // Who stands in follows from the table as packets meet it before it is changed, too.
+        let mut changed = whole.clone();
+        stand_in(&mut changed, slots, &[value]);
+        prop_assert_eq!(changed, without);
     }
 
     /// The bound is what rounding alone can do: half a slot for the backend itself, and for the end of the table half a

@@ -56,6 +56,48 @@ fn equal_backends_have_equal_shares_and_one_that_comes_or_goes_moves_little_else
     }
 }
 
+/// The bound is five times the standard deviation of what is left to chance: whose slot comes next.
+#[test]
+fn those_who_stand_in_share_evenly_and_nobody_else_moves() {
+    println!("backends | down | least / ideal | most / ideal | deviation");
+    for (number, down) in [
+        (3_u32, 1),
+        (10, 1),
+        (10, 5),
+        (100, 1),
+        (100, 10),
+        (100, 50),
+        (1_000, 100),
+    ] {
+        let mut candidates = backends((0..number).map(|_| 100));
+        let before = build(&candidates, size(SLOTS));
+        for candidate in candidates
+            .iter_mut()
+            .step_by((number / down) as usize)
+            .take(down as usize)
+        {
+            candidate.serves = false;
+        }
+        let after = build(&candidates, size(SLOTS));
+        let serves = |value: u32| candidates[value as usize - 1].serves;
+        let stays = |(before, after): (&u32, &u32)| before == after || !serves(*before);
+        assert!(before.iter().zip(&after).all(stays) && after.iter().all(|&value| serves(value)));
+
+        let serving: Vec<Candidate> = candidates
+            .iter()
+            .filter(|candidate| candidate.serves)
+            .copied()
+            .collect();
+        let (least, most) = balance(&serving, &after);
+        let [number, down] = [number, down].map(f64::from);
+        let due = f64::from(SLOTS) / (number - down);
+        let stood_in = due * down / number;
+        let deviation = (stood_in / (1.0 - down / number)).sqrt() / due;
+        println!("{number:8} | {down:4} | {least:13.5} | {most:12.5} | {deviation:.5}");
+        assert!(least > 1.0 - 5.0 * deviation && most < 1.0 + 5.0 * deviation);
+    }
+}
+
 /// What the paper shows in section 5.3 (figure 12): a thousand backends, of which some fail at once.
 #[test]
 fn backends_that_go_at_once_move_little_else_the_less_the_larger_the_table() {

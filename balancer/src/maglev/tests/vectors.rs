@@ -42,6 +42,7 @@ fn tables_equal_those_of_an_independent_implementation() {
                 port: backend.port.to_be_bytes(),
                 weight: backend.weight,
                 value: backend.value,
+                serves: true,
             })
             .collect();
         for expected in tables {

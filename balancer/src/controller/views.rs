@@ -36,10 +36,12 @@ pub struct Snapshot {
 impl Controller {
     pub(super) fn snapshot(&mut self, census: &Census) -> anyhow::Result<Snapshot> {
         let flows = &census.flows;
+        let status = self.status(flows)?;
+        let known = self.dataplane.state().index();
         Ok(Snapshot {
-            status: self.status(flows)?,
-            services: self.services()?,
-            backends: self.backends(None, flows)?,
+            status,
+            services: self.services_by(&known)?,
+            backends: self.backends_by(&known, None, flows)?,
             drops: self.dataplane.drops()?,
             events: self.dataplane.events()?,
             evictions: self.dataplane.event(Event::FlowEvicted)?,
@@ -109,9 +111,12 @@ impl Controller {
     }
 
     pub(super) fn services(&self) -> anyhow::Result<Vec<ServiceView>> {
-        let known = self.dataplane.state().index();
+        self.services_by(&self.dataplane.state().index())
+    }
+
+    fn services_by(&self, known: &Index<'_>) -> anyhow::Result<Vec<ServiceView>> {
         let services = self.intent.running.services.iter();
-        services.map(|service| self.service(service, &known)).collect()
+        services.map(|service| self.service(service, known)).collect()
     }
 
     pub(super) fn service(&self, service: &Service, known: &Index<'_>) -> anyhow::Result<ServiceView> {
@@ -139,11 +144,19 @@ impl Controller {
 
     /// The backends of one service, or of all.
     pub(super) fn backends(&self, service: Option<&str>, flows: &FlowCounts) -> anyhow::Result<Vec<BackendView>> {
-        let known = self.dataplane.state().index();
+        self.backends_by(&self.dataplane.state().index(), service, flows)
+    }
+
+    fn backends_by(
+        &self,
+        known: &Index<'_>,
+        service: Option<&str>,
+        flows: &FlowCounts,
+    ) -> anyhow::Result<Vec<BackendView>> {
         desired::backends(&self.intent.running)
             .filter(|(of, _)| service.is_none_or(|name| of.name == name))
             .map(|(service, backend)| {
-                let index = desired::backend_index(&known, service, backend).unwrap_or(0);
+                let index = desired::backend_index(known, service, backend).unwrap_or(0);
                 let traffic = self.dataplane.backend_traffic(index)?;
                 let way = desired::tunnelled_way(&self.intent.running, service, backend, &self.knowledge);
                 Ok(BackendView {

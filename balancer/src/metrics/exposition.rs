@@ -3,14 +3,24 @@
 //! A client library would keep each sample in maps and messages of its own before it writes it. With a hundred thousand
 //! backends that takes half a minute where writing takes a fraction of a second.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, mem};
+
+use tokio::sync::mpsc;
 
 /// The content type of the format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A text that is being written.
-#[derive(Default)]
-pub(super) struct Exposition(String);
+/// A text that is being written, and handed on piece by piece: of a hundred thousand backends it is 200 MB long.
+pub(super) struct Exposition {
+    piece: String,
+    pieces: mpsc::Sender<String>,
+}
+
+/// Bytes of a piece, but for its last line.
+const PIECE: usize = 1 << 18;
+
+/// Pieces that may wait for whoever reads them.
+const WAITING: usize = 4;
 
 /// What a family's samples are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,11 +78,18 @@ impl From<f64> for Value {
 
 /// A family that samples are being written of.
 pub(super) struct Family<'a> {
-    text: &'a mut String,
+    exposition: &'a mut Exposition,
     name: &'static str,
 }
 
 impl Exposition {
+    /// A text, and where its pieces come out. Writing waits for whoever reads them.
+    pub(super) fn new() -> (Self, mpsc::Receiver<String>) {
+        let (pieces, receiver) = mpsc::channel(WAITING);
+        let piece = String::with_capacity(PIECE + PIECE / 8);
+        (Self { piece, pieces }, receiver)
+    }
+
     /// Begins a family.
     pub(super) fn family(&mut self, kind: Kind, name: &'static str, help: &str) -> Family<'_> {
         let kind = match kind {
@@ -80,23 +97,30 @@ impl Exposition {
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
         };
-        self.0
+        self.piece
             .extend(["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"]);
-        Family {
-            text: &mut self.0,
-            name,
-        }
+        Family { exposition: self, name }
     }
 
-    /// What has been written, and then what another one has, of other families.
-    pub(super) fn followed_by(self, other: &Self) -> String {
-        self.0 + &other.0
+    /// Hands on what has been written last.
+    pub(super) fn finish(mut self) {
+        self.hand_on();
     }
 
-    /// What has been written.
+    fn hand_on(&mut self) {
+        let next = String::with_capacity(self.piece.capacity());
+        let piece = mem::replace(&mut self.piece, next);
+        // Whoever has gone away reads no more.
+        let _gone: Result<(), mpsc::error::SendError<String>> = self.pieces.blocking_send(piece);
+    }
+
+    /// What comes to be written, as a whole.
     #[cfg(test)]
-    pub(super) fn into_text(self) -> String {
-        self.0
+    pub(super) fn text_of(write: impl FnOnce(&mut Self)) -> String {
+        let (mut exposition, mut pieces) = Self::new();
+        write(&mut exposition);
+        exposition.finish();
+        std::iter::from_fn(|| pieces.try_recv().ok()).collect()
     }
 }
 
@@ -108,22 +132,26 @@ impl Family<'_> {
 
     /// Writes a sample of a part of the family: the suffix of its name, its labels, the bound if it is a bucket, its value.
     pub(super) fn part(&mut self, suffix: &str, labels: &Labels, bound: Option<&str>, value: impl Into<Value>) {
-        self.text.extend([self.name, suffix]);
+        let text = &mut self.exposition.piece;
+        text.extend([self.name, suffix]);
         match (labels.0.as_str(), bound) {
             ("", None) => {}
-            ("", Some(bound)) => self.text.extend(["{le=\"", bound, "\"}"]),
-            (labels, None) => self.text.extend(["{", labels, "}"]),
-            (labels, Some(bound)) => self.text.extend(["{", labels, ",le=\"", bound, "\"}"]),
+            ("", Some(bound)) => text.extend(["{le=\"", bound, "\"}"]),
+            (labels, None) => text.extend(["{", labels, "}"]),
+            (labels, Some(bound)) => text.extend(["{", labels, ",le=\"", bound, "\"}"]),
         }
-        self.text.push(' ');
+        text.push(' ');
         match value.into() {
-            Value::Count(count) => self.text.push_str(itoa::Buffer::new().format(count)),
+            Value::Count(count) => text.push_str(itoa::Buffer::new().format(count)),
             Value::Real(number) => {
                 // Writing to a string cannot fail.
-                let _never: Result<(), std::fmt::Error> = write!(self.text, "{number}");
+                let _never: Result<(), std::fmt::Error> = write!(text, "{number}");
             }
         }
-        self.text.push('\n');
+        text.push('\n');
+        if text.len() >= PIECE {
+            self.exposition.hand_on();
+        }
     }
 }
 
@@ -147,16 +175,17 @@ mod tests {
 
     #[test]
     fn families_have_help_type_and_samples() {
-        let mut exposition = Exposition::default();
-        let mut drops = exposition.family(Kind::Counter, "drops_total", "Dropped packets.");
-        drops.sample(&Labels::new([("reason", "malformed")]), 3_u64);
-        drops.sample(&Labels::new([("a", "1"), ("reason", "say \"no\\yes\"\n")]), u64::MAX);
-        exposition
-            .family(Kind::Gauge, "share", "A share.")
-            .sample(&Labels::NONE, 0.25);
-        let mut durations = exposition.family(Kind::Histogram, "duration_seconds", "Durations.");
-        durations.part("_bucket", &Labels::NONE, Some("0.5"), 1_u64);
-        durations.part("_bucket", &Labels::new([("of", "x")]), Some("+Inf"), 2_u64);
+        let text = Exposition::text_of(|exposition| {
+            let mut drops = exposition.family(Kind::Counter, "drops_total", "Dropped packets.");
+            drops.sample(&Labels::new([("reason", "malformed")]), 3_u64);
+            drops.sample(&Labels::new([("a", "1"), ("reason", "say \"no\\yes\"\n")]), u64::MAX);
+            exposition
+                .family(Kind::Gauge, "share", "A share.")
+                .sample(&Labels::NONE, 0.25);
+            let mut durations = exposition.family(Kind::Histogram, "duration_seconds", "Durations.");
+            durations.part("_bucket", &Labels::NONE, Some("0.5"), 1_u64);
+            durations.part("_bucket", &Labels::new([("of", "x")]), Some("+Inf"), 2_u64);
+        });
         let expected = r#"# HELP drops_total Dropped packets.
 # TYPE drops_total counter
 drops_total{reason="malformed"} 3
@@ -169,6 +198,32 @@ share 0.25
 duration_seconds_bucket{le="0.5"} 1
 duration_seconds_bucket{of="x",le="+Inf"} 2
 "#;
-        assert_eq!(exposition.into_text(), expected);
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn pieces_are_cut_between_lines_and_come_while_the_text_is_written() {
+        let (mut exposition, mut pieces) = Exposition::new();
+        let writer = std::thread::spawn(move || {
+            let mut family = exposition.family(Kind::Counter, "lines_total", "Lines.");
+            for line in 0..100_000_u64 {
+                family.sample(&Labels::NONE, line);
+            }
+            exposition.finish();
+        });
+        let pieces: Vec<_> = std::iter::from_fn(|| pieces.blocking_recv()).collect();
+        writer.join().unwrap();
+        assert!(pieces.len() > WAITING + 1);
+        assert!(
+            pieces
+                .iter()
+                .all(|piece| piece.ends_with('\n') && piece.len() < PIECE + 100)
+        );
+        let text = pieces.concat();
+        let lines: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("lines_total "))
+            .collect();
+        assert!(lines.iter().map(|line| line.parse::<u64>().unwrap()).eq(0..100_000));
     }
 }

@@ -66,18 +66,23 @@ impl<const N: usize> Histogram<N> {
             nanoseconds: self.nanoseconds.load(Ordering::Relaxed),
         }
     }
+}
 
-    /// Writes its samples: counts up to each bound, as the format wants them, sum and count.
-    pub(super) fn write(&self, family: &mut Family<'_>, labels: &Labels) {
+impl Figures {
+    /// Writes the samples of a histogram with these bounds: counts up to each bound, as the format wants them, sum and count.
+    pub(super) fn write(&self, bounds: &[Bound], family: &mut Family<'_>, labels: &Labels) {
+        let bounds = bounds.iter().map(|(_, bound)| *bound).chain(["+Inf"]);
         let mut count = 0;
-        for ((_, bound), bucket) in self.bounds.iter().zip(&self.counts) {
-            count += bucket.load(Ordering::Relaxed);
+        for (bound, bucket) in bounds.zip(&self.counts) {
+            count += bucket;
             family.part("_bucket", labels, Some(bound), count);
         }
-        count += self.beyond.load(Ordering::Relaxed);
-        family.part("_bucket", labels, Some("+Inf"), count);
-        let sum = Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed));
-        family.part("_sum", labels, None, sum.as_secs_f64());
+        family.part(
+            "_sum",
+            labels,
+            None,
+            Duration::from_nanos(self.nanoseconds).as_secs_f64(),
+        );
         family.part("_count", labels, None, count);
     }
 }
@@ -99,12 +104,11 @@ mod tests {
         }
         let histogram = Histogram::new(&BOUNDS, &histogram.figures());
         histogram.observe(Duration::from_millis(1));
-        let mut exposition = Exposition::default();
-        histogram.write(
-            &mut exposition.family(Kind::Histogram, "d", "D."),
-            &Labels::new([("of", "x")]),
-        );
-        let text = exposition.into_text();
+        let text = Exposition::text_of(|exposition| {
+            let mut family = exposition.family(Kind::Histogram, "d", "D.");
+            let labels = Labels::new([("of", "x")]);
+            histogram.figures().write(&BOUNDS, &mut family, &labels);
+        });
         let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let expected = [
             "d_bucket{of=\"x\",le=\"0.001\"} 3",

@@ -92,9 +92,17 @@ impl DaemonMetrics {
         }
     }
 
-    /// Keeps everything, so that no later daemon tells less than this one has.
-    pub(super) fn keep(&self) -> anyhow::Result<()> {
+    /// Keeps everything, so that no later daemon tells less than what is returned.
+    pub(super) fn keep(&self) -> Kept {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.figures();
+        if let Err(error) = kept.write(&file) {
+            tracing::warn!("the next daemon counts from what was kept before: {error:#}");
+        }
+        kept
+    }
+
+    fn figures(&self) -> Kept {
         let probes = self.probes.read().unwrap_or_else(PoisonError::into_inner);
         let probes = probes.iter().map(|(backend, probes)| {
             let kept = KeptProbes {
@@ -103,12 +111,11 @@ impl DaemonMetrics {
             };
             (backend.clone(), kept)
         });
-        let kept = Kept {
+        Kept {
             reloads: self.reloads.counts(),
             table_builds: self.table_builds.figures(),
             probes: probes.collect(),
-        };
-        kept.write(&file)
+        }
     }
 
     /// Shows the probes of these backends, from zero on if they are new, and forgets those of others.
@@ -147,39 +154,31 @@ impl DaemonMetrics {
     pub fn count_reload(&self, succeeded: bool) {
         self.reloads.count(succeeded);
     }
+}
 
-    /// Writes the families.
-    pub(super) fn write(&self, exposition: &mut Exposition) {
-        let probes: Vec<_> = {
-            let probes = self.probes.read().unwrap_or_else(PoisonError::into_inner);
-            probes
-                .iter()
-                .map(|(key, probes)| (key.clone(), Arc::clone(probes)))
-                .collect()
-        };
-        let name = "balancer_backend_health_checks_total";
-        let mut family = exposition.family(Kind::Counter, name, "Health probes by result.");
-        for ((service, backend), probes) in &probes {
-            for (result, count) in RESULTS.into_iter().zip(probes.results.counts()) {
-                let labels = Labels::new([("backend", backend), ("result", result), ("service", service)]);
-                family.sample(&labels, count);
-            }
+/// Writes the families.
+pub(super) fn write(exposition: &mut Exposition, kept: &Kept) {
+    let name = "balancer_backend_health_checks_total";
+    let mut family = exposition.family(Kind::Counter, name, "Health probes by result.");
+    for ((service, backend), probes) in &kept.probes {
+        for (result, count) in RESULTS.into_iter().zip(probes.results) {
+            let labels = Labels::new([("backend", backend), ("result", result), ("service", service)]);
+            family.sample(&labels, count);
         }
-        let name = "balancer_backend_health_check_duration_seconds";
-        let mut family = exposition.family(Kind::Histogram, name, "Duration of health probes.");
-        for ((service, backend), probes) in &probes {
-            probes
-                .durations
-                .write(&mut family, &Labels::new([("backend", backend), ("service", service)]));
-        }
-        let name = "balancer_table_build_duration_seconds";
-        let mut family = exposition.family(Kind::Histogram, name, "Time that building a Maglev table took.");
-        self.table_builds.write(&mut family, &Labels::NONE);
-        let name = "balancer_config_reloads_total";
-        let mut family = exposition.family(Kind::Counter, name, "Readings of the configuration by result.");
-        for (result, count) in RESULTS.into_iter().zip(self.reloads.counts()) {
-            family.sample(&Labels::new([("result", result)]), count);
-        }
+    }
+    let name = "balancer_backend_health_check_duration_seconds";
+    let mut family = exposition.family(Kind::Histogram, name, "Duration of health probes.");
+    for ((service, backend), probes) in &kept.probes {
+        let labels = Labels::new([("backend", backend), ("service", service)]);
+        probes.durations.write(&PROBE_BOUNDS, &mut family, &labels);
+    }
+    let name = "balancer_table_build_duration_seconds";
+    let mut family = exposition.family(Kind::Histogram, name, "Time that building a Maglev table took.");
+    kept.table_builds.write(&BUILD_BOUNDS, &mut family, &Labels::NONE);
+    let name = "balancer_config_reloads_total";
+    let mut family = exposition.family(Kind::Counter, name, "Readings of the configuration by result.");
+    for (result, count) in RESULTS.into_iter().zip(kept.reloads) {
+        family.sample(&Labels::new([("result", result)]), count);
     }
 }
 
@@ -189,9 +188,7 @@ mod tests {
 
     /// The samples of probes by result.
     fn probes(metrics: &DaemonMetrics) -> Vec<String> {
-        let mut exposition = Exposition::default();
-        metrics.write(&mut exposition);
-        let text = exposition.into_text();
+        let text = Exposition::text_of(|exposition| write(exposition, &metrics.figures()));
         let samples = text
             .lines()
             .filter_map(|line| line.strip_prefix("balancer_backend_health_checks_total{"));
@@ -235,11 +232,9 @@ mod tests {
         metrics.observe_probe(&key("b2"), true, Duration::from_millis(3));
         metrics.observe_table_build(Duration::from_millis(1));
         metrics.count_reload(false);
-        metrics.keep().unwrap();
+        metrics.keep();
         let text = |metrics: &DaemonMetrics| {
-            let mut exposition = Exposition::default();
-            metrics.write(&mut exposition);
-            let text = exposition.into_text();
+            let text = Exposition::text_of(|exposition| write(exposition, &metrics.figures()));
             let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
             lines.sort_unstable();
             lines

@@ -5,19 +5,21 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use axum::{
     Router,
+    body::Body,
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use futures_util::{StreamExt as _, future::ready, stream};
 use tokio::{net::TcpListener, task::spawn_blocking};
 
 use super::{
     exposition::{self, Exposition},
-    own::DaemonMetrics,
+    own::{self, DaemonMetrics},
     traffic,
 };
-use crate::controller::Handle;
+use crate::controller::{Handle, Snapshot};
 
 /// What the handlers need.
 #[derive(Clone)]
@@ -38,7 +40,7 @@ pub async fn serve(listener: TcpListener, controller: Handle, own: Arc<DaemonMet
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(alive))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(is_ready))
         .with_state(Shared { controller, own });
     axum::serve(listener, router)
         .await
@@ -46,34 +48,25 @@ pub async fn serve(listener: TcpListener, controller: Handle, own: Arc<DaemonMet
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
-    match exposition(&shared).await {
-        Ok(text) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
+    match shared.controller.snapshot().await {
+        Ok(snapshot) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text(snapshot, shared.own)).into_response(),
         Err(error) => unavailable(&error),
     }
 }
 
-async fn exposition(shared: &Shared) -> anyhow::Result<String> {
-    let snapshot = shared.controller.snapshot().await?;
-    // What follows from a probe is never shown without the probe: those are counted before the controller hears of them, and read
-    // here after it was asked. With very many backends each half takes a while.
-    let own = Arc::clone(&shared.own);
-    let own = spawn_blocking(move || {
-        let mut exposition = Exposition::default();
-        own.write(&mut exposition);
-        // What has been written is at most what is kept now.
-        if let Err(error) = own.keep() {
-            tracing::warn!("the next daemon counts from what was kept before: {error:#}");
-        }
-        exposition
-    });
-    let traffic = spawn_blocking(move || {
-        let mut exposition = Exposition::default();
+/// The text, which is read while it is written. If it breaks off, so does the connection.
+fn text(snapshot: Snapshot, own: Arc<DaemonMetrics>) -> Body {
+    let (mut exposition, mut pieces) = Exposition::new();
+    let writing = spawn_blocking(move || {
         traffic::write(&mut exposition, &snapshot);
-        exposition
+        // What follows from a probe is never shown without the probe: those are counted before the controller hears of them, and
+        // read here after it was asked.
+        own::write(&mut exposition, &own.keep());
+        exposition.finish();
     });
-    let failed = "the metrics could not be written";
-    let (traffic, own) = (traffic.await.context(failed)?, own.await.context(failed)?);
-    Ok(traffic.followed_by(&own))
+    let pieces = stream::poll_fn(move |context| pieces.poll_recv(context)).map(Ok);
+    let end = stream::once(writing).filter_map(|written| ready(written.err().map(Err)));
+    Body::from_stream(pieces.chain(end))
 }
 
 /// The daemon answers, so it lives.
@@ -82,7 +75,7 @@ async fn alive() -> &'static str {
 }
 
 /// The data plane is attached and can be read.
-async fn ready(State(shared): State<Shared>) -> Response {
+async fn is_ready(State(shared): State<Shared>) -> Response {
     match shared.controller.snapshot().await {
         Ok(snapshot) if snapshot.status.dataplane.interfaces.is_empty() => {
             (StatusCode::SERVICE_UNAVAILABLE, "the data plane is not attached\n").into_response()

@@ -93,14 +93,14 @@ impl Connection {
     pub fn download(&mut self, path: &str) -> io::Result<impl Read> {
         self.send_head("GET", path, 0, "keep-alive")?;
         let head = self.receive_head()?;
-        Ok((&mut self.stream).take(head.length))
+        Ok((&mut self.stream).take(head.extent.length()?))
     }
 
     /// The same for a body that is all that the connection is still there for.
     pub fn into_download(mut self, path: &str) -> io::Result<impl Read + use<>> {
         self.send_head("GET", path, 0, "close")?;
         let head = self.receive_head()?;
-        Ok(self.stream.take(head.length))
+        Ok(self.stream.take(head.extent.length()?))
     }
 
     /// Sends the first `length` bytes of `body` to `path`.
@@ -137,26 +137,52 @@ impl Connection {
         let Head {
             status,
             headers,
-            length,
+            extent,
         } = self.receive_head()?;
         let mut body = Vec::new();
-        (&mut self.stream).take(length).read_to_end(&mut body)?;
-        if body.len() as u64 != length {
-            return Err(invalid("the reply is cut off"));
+        match extent {
+            Extent::Length(length) => self.receive_bytes(length, &mut body)?,
+            Extent::Chunks => while self.receive_chunk(&mut body)? {},
         }
         Ok(Reply { status, headers, body })
+    }
+
+    fn receive_bytes(&mut self, length: u64, body: &mut Vec<u8>) -> io::Result<()> {
+        let received = (&mut self.stream).take(length).read_to_end(body)?;
+        if received as u64 == length {
+            Ok(())
+        } else {
+            Err(invalid("the reply is cut off"))
+        }
+    }
+
+    /// Receives a chunk (RFC 9112, section 7.1). Returns whether others follow.
+    fn receive_chunk(&mut self, body: &mut Vec<u8>) -> io::Result<bool> {
+        let length = u64::from_str_radix(&self.receive_line()?, 16).map_err(io::Error::other)?;
+        self.receive_bytes(length, body)?;
+        let end = self.receive_line()?;
+        if end.is_empty() {
+            Ok(length > 0)
+        } else {
+            Err(invalid("a chunk goes on behind its end"))
+        }
+    }
+
+    fn receive_line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        let line = line.strip_suffix("\r\n");
+        line.map(str::to_owned).ok_or_else(|| invalid("the reply is cut off"))
     }
 
     fn receive_head(&mut self) -> io::Result<Head> {
         let mut lines = Vec::new();
         loop {
-            let mut line = String::new();
-            self.stream.read_line(&mut line)?;
-            match line.strip_suffix("\r\n") {
-                Some("") => break,
-                Some(line) => lines.push(line.to_owned()),
-                None => return Err(invalid("the reply is cut off")),
+            let line = self.receive_line()?;
+            if line.is_empty() {
+                break;
             }
+            lines.push(line);
         }
         parse_head(&lines).ok_or_else(|| invalid("the reply is not HTTP, or of unknown length"))
     }
@@ -166,7 +192,23 @@ impl Connection {
 struct Head {
     status: u16,
     headers: Vec<(String, String)>,
-    length: u64,
+    extent: Extent,
+}
+
+/// How far a body goes.
+#[derive(Clone, Copy)]
+enum Extent {
+    Length(u64),
+    Chunks,
+}
+
+impl Extent {
+    fn length(self) -> io::Result<u64> {
+        match self {
+            Self::Length(length) => Ok(length),
+            Self::Chunks => Err(invalid("the reply is of unknown length")),
+        }
+    }
 }
 
 fn parse_head(lines: &[String]) -> Option<Head> {
@@ -177,15 +219,16 @@ fn parse_head(lines: &[String]) -> Option<Head> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let length = match status {
+    let extent = match status {
         // No Content (RFC 9110, section 15.3.5).
-        204 => 0,
-        _ => find(&headers, "content-length")?.parse().ok()?,
+        204 => Extent::Length(0),
+        _ if find(&headers, "transfer-encoding") == Some("chunked") => Extent::Chunks,
+        _ => Extent::Length(find(&headers, "content-length")?.parse().ok()?),
     };
     Some(Head {
         status,
         headers,
-        length,
+        extent,
     })
 }
 

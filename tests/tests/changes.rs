@@ -11,48 +11,18 @@ use balancer::{
     control::protocol::{Request, Response},
     health::Health,
 };
-use balancer_tests::lab::{
-    Arms, Balancer, Farm, HttpServer, Network, Servers, Service, Toll, UdpServer, eventually, get_from, put, under_load,
-};
+use balancer_tests::lab::{Arms, Balancer, Farm, Network, Service, Site, Toll, eventually, get_from, put, under_load};
 use rustix::process::Signal;
 use serde_json::Value;
 
-const HTTP: u16 = 8080;
-const UDP: u16 = 5300;
-const SERVERS: Servers = Servers {
-    http: SocketAddr::new(std::net::IpAddr::V4(Network::VIP), 80),
-    udp: SocketAddr::new(std::net::IpAddr::V4(Network::VIP), 53),
-};
 /// How often the health of one backend changes in a row.
 const FLAPS: usize = 100;
 
-/// Backends with servers of every kind.
-struct Site {
-    network: Network,
-    _http: Farm<HttpServer>,
-    _udp: Farm<UdpServer>,
-}
-
-impl Site {
-    fn new(backends: u8) -> Self {
-        let network = Network::new(Arms::Two, backends);
-        Self {
-            _http: Farm::http(&network, HTTP),
-            _udp: Farm::udp(&network, UDP),
-            network,
-        }
-    }
-
-    fn start(&self, services: &str) -> Balancer<'_> {
-        Balancer::start(&self.network.balancer, &self.network.interfaces, services)
-    }
-
-    /// Does something under load, after which every kind of traffic has flowed.
-    fn under_load(&self, f: impl FnOnce()) -> Toll {
-        let ((), toll) = under_load(&self.network.client, SERVERS, f);
-        assert!(toll.newcomers > 10 && toll.exchanges > 100, "{toll:?}");
-        toll
-    }
+/// Does something under load, after which every kind of traffic has flowed.
+fn under(site: &Site, f: impl FnOnce()) -> Toll {
+    let ((), toll) = under_load(&site.network.client, Site::SERVERS, f);
+    assert!(toll.newcomers > 10 && toll.exchanges > 100, "{toll:?}");
+    toll
 }
 
 /// A web service and a service of datagrams on the same backends.
@@ -60,7 +30,11 @@ fn services(tracking: &str, backends: u8) -> String {
     let tracking = format!("tracking = \"{tracking}\"");
     let web = Service::tcp("web", Network::VIP, &[80]).key(&tracking);
     let names = Service::udp("names", Network::VIP, &[53]);
-    format!("{}{}", web.backends(backends, HTTP), names.backends(backends, UDP))
+    format!(
+        "{}{}",
+        web.backends(backends, Site::HTTP),
+        names.backends(backends, Site::UDP)
+    )
 }
 
 fn succeed(balancer: &Balancer<'_>, command: &str) {
@@ -78,11 +52,11 @@ fn a_while() {
 fn orders_harm_nobody(tracking: &str) {
     let site = Site::new(4);
     let mut balancer = site.start(&services(tracking, 3));
-    let toll = site.under_load(|| {
+    let toll = under(&site, || {
         let newcomer = Network::backend(3);
         for command in [
-            &format!("backend add web {newcomer}:{HTTP} --name b3"),
-            &format!("backend add names {newcomer}:{UDP} --name b3"),
+            &format!("backend add web {newcomer}:{} --name b3", Site::HTTP),
+            &format!("backend add names {newcomer}:{} --name b3", Site::UDP),
             "backend weight web b0 25",
             "backend weight names b0 25",
             "backend drain web b1",
@@ -102,7 +76,7 @@ fn orders_harm_nobody(tracking: &str) {
 
     // With the one that was added: who is removed loses its connections.
     balancer.configure(&services(tracking, 4));
-    let toll = site.under_load(|| {
+    let toll = under(&site, || {
         let path = balancer.config();
         let file = fs::read_to_string(&path).unwrap();
         let other = balancer.directory().join("other.toml");
@@ -139,7 +113,7 @@ fn orders_harm_nobody_where_only_flows_that_would_move_are_remembered() {
 fn a_backend_that_goes_takes_only_its_own_flows(tracking: &str) {
     let site = Site::new(3);
     let balancer = site.start(&services(tracking, 3));
-    let toll = site.under_load(|| {
+    let toll = under(&site, || {
         for command in ["backend remove web b1", "backend remove names b1"] {
             succeed(&balancer, command);
             a_while();
@@ -168,7 +142,7 @@ fn daemons_come_and_go_unnoticed(tracking: &str) {
     let site = Site::new(3);
     let mut balancer = site.start(&services(tracking, 3));
     let program = |site: &Site| site.network.balancer.xdp("eth0").expect("a program is attached").id;
-    let toll = site.under_load(|| {
+    let toll = under(&site, || {
         for signal in [Signal::TERM, Signal::KILL] {
             let before = program(&site);
             balancer.end(signal);
@@ -212,10 +186,10 @@ fn a_backend_that_flaps_harms_only_its_own_flows(tracking: &str) {
     let balancer = site.start(&services);
     let network = &site.network;
     let say = |status: &str| {
-        let server = SocketAddr::new(Network::backend(2).into(), HTTP);
+        let server = SocketAddr::new(Network::backend(2).into(), Site::HTTP);
         put(&network.backends[2], server, &format!("/health/{status}"), b"").unwrap();
     };
-    let toll = site.under_load(|| {
+    let toll = under(&site, || {
         for flap in 0..FLAPS {
             let (status, health) = if flap % 2 == 0 {
                 ("503", Health::Down)
@@ -252,7 +226,13 @@ fn a_backend_that_flaps_harms_only_its_own_flows_where_only_flows_that_would_mov
 fn reached(network: &Network) -> BTreeMap<Ipv4Addr, String> {
     let visit = |number: u8| {
         let client = Ipv4Addr::new(10, 1, 1, number);
-        let reply = get_from(&network.client, SocketAddr::new(client.into(), 0), SERVERS.http, "/").unwrap();
+        let reply = get_from(
+            &network.client,
+            SocketAddr::new(client.into(), 0),
+            Site::SERVERS.http,
+            "/",
+        )
+        .unwrap();
         let body: Value = reply.json();
         (client, body["server"].as_str().unwrap().to_owned())
     };
@@ -263,16 +243,16 @@ fn reached(network: &Network) -> BTreeMap<Ipv4Addr, String> {
 fn remembered_clients_stay_through_every_change() {
     // With one arm the balancer's way to all clients is by one router.
     let network = Network::new(Arms::One, 4);
-    let _http = Farm::http(&network, HTTP);
+    let _http = Farm::http(&network, Site::HTTP);
     network.client.ip("route add local 10.1.1.0/24 dev lo");
     let web = |backends| {
         Service::tcp("web", Network::VIP, &[80])
             .key("affinity = \"client-ip\"")
-            .backends(backends, HTTP)
+            .backends(backends, Site::HTTP)
     };
     let mut balancer = Balancer::start(&network.balancer, &network.interfaces, &web(3).to_string());
     let before = reached(&network);
-    let address = format!("{}:{HTTP}", Network::backend(3));
+    let address = format!("{}:{}", Network::backend(3), Site::HTTP);
     succeed(&balancer, &format!("backend add web {address} --name b3"));
     assert_eq!(reached(&network), before, "a backend was added");
     for command in ["weight web b0 10", "drain web b1", "weight web b2 0", "activate web b1"] {

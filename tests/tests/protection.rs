@@ -1,65 +1,45 @@
 //! Clients that a service does not admit, and those beside them.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Instant,
 };
 
 use balancer::control::protocol::{Lookup, LookupReason, Request, Response};
 use balancer_tests::{
-    lab::{
-        Arms, Balancer, Connection, Farm, HttpServer, Network, Servers, Service, Tracer, UdpServer, eventually,
-        get_from, under_load,
-    },
+    lab::{Balancer, Connection, Network, Service, Site, Tracer, eventually, get_from, under_load},
     packet::{Packet, Transport},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-const HTTP: u16 = 8080;
-const UDP: u16 = 5300;
 const BACKENDS: u8 = 2;
-const VIP: SocketAddr = SocketAddr::new(IpAddr::V4(Network::VIP), 80);
-const SERVERS: Servers = Servers {
-    http: VIP,
-    udp: SocketAddr::new(IpAddr::V4(Network::VIP), 53),
-};
+const VIP: SocketAddr = Site::SERVERS.http;
 /// A client that is to be kept out, beside the one that the network has.
 const UNWELCOME: Ipv4Addr = Ipv4Addr::new(10, 1, 66, 6);
 
 /// Clients and servers of two kinds.
-struct Site {
-    network: Network,
-    _http: Farm<HttpServer>,
-    _udp: Farm<UdpServer>,
+fn site() -> Site {
+    let site = Site::new(BACKENDS);
+    let client = &site.network.client;
+    client.ip(&format!("address add {UNWELCOME}/16 dev eth0"));
+    site
 }
 
-impl Site {
-    fn new() -> Self {
-        let network = Network::new(Arms::Two, BACKENDS);
-        network.client.ip(&format!("address add {UNWELCOME}/16 dev eth0"));
-        Self {
-            _http: Farm::http(&network, HTTP),
-            _udp: Farm::udp(&network, UDP),
-            network,
-        }
-    }
-
-    fn start(&self, services: &str) -> Balancer<'_> {
-        Balancer::start(&self.network.balancer, &self.network.interfaces, services)
-    }
-
-    /// Whether the unwelcome client gets an answer over a connection from this port. If not, it waits in vain.
-    fn is_served(&self, port: u16) -> bool {
-        get_from(&self.network.client, SocketAddr::from((UNWELCOME, port)), VIP, "/").is_ok()
-    }
+/// Whether the unwelcome client gets an answer over a connection from this port. If not, it waits in vain.
+fn is_served(site: &Site, port: u16) -> bool {
+    get_from(&site.network.client, SocketAddr::from((UNWELCOME, port)), VIP, "/").is_ok()
 }
 
 /// A web service and a service of datagrams, with source lists for both.
 fn listed(sources: &str) -> String {
     let web = Service::tcp("web", Network::VIP, &[80]).sources(sources);
     let names = Service::udp("names", Network::VIP, &[53]).sources(sources);
-    format!("{}{}", web.backends(BACKENDS, HTTP), names.backends(BACKENDS, UDP))
+    format!(
+        "{}{}",
+        web.backends(BACKENDS, Site::HTTP),
+        names.backends(BACKENDS, Site::UDP)
+    )
 }
 
 /// Many prefixes beside the one of the unwelcome client, in which nobody is.
@@ -110,17 +90,17 @@ fn denied(balancer: &Balancer<'_>) -> u64 {
 
 #[test]
 fn a_client_is_kept_out_and_let_in_again_while_others_notice_nothing() {
-    let site = Site::new();
+    let site = site();
     let open = listed("deny = [\"203.0.113.0/24\"]");
     let mut balancer = site.start(&open);
-    let ((), toll) = under_load(&site.network.client, SERVERS, || {
+    let ((), toll) = under_load(&site.network.client, Site::SERVERS, || {
         let mut kept =
             Connection::open(&site.network.client, Some(SocketAddr::from((UNWELCOME, 40_000))), VIP).unwrap();
         kept.get("/").unwrap();
 
         apply(&balancer, &listed(&deny(20_000)));
         let before = denied(&balancer);
-        assert!(!site.is_served(40_001));
+        assert!(!is_served(&site, 40_001));
         assert!(denied(&balancer) > before);
         assert_eq!(lookup(&balancer, UNWELCOME).reason, LookupReason::Denied);
         assert_eq!(lookup(&balancer, UNWELCOME).backend, None);
@@ -130,7 +110,7 @@ fn a_client_is_kept_out_and_let_in_again_while_others_notice_nothing() {
 
         // Of what was applied, a daemon that comes back knows, and meanwhile the data plane does.
         balancer.kill();
-        assert!(!site.is_served(40_002));
+        assert!(!is_served(&site, 40_002));
         balancer.run();
         assert_eq!(lookup(&balancer, UNWELCOME).reason, LookupReason::Denied);
 
@@ -139,7 +119,7 @@ fn a_client_is_kept_out_and_let_in_again_while_others_notice_nothing() {
         balancer.configure(&listed(&exception));
         succeed(&balancer, &["reload"]);
         kept.get("/").unwrap();
-        assert!(site.is_served(40_003));
+        assert!(is_served(&site, 40_003));
 
         for beside in [5, 4_000, 0, 4_001] {
             balancer.configure(&listed(&deny(beside)));
@@ -147,7 +127,7 @@ fn a_client_is_kept_out_and_let_in_again_while_others_notice_nothing() {
             assert_eq!(lookup(&balancer, UNWELCOME).reason, LookupReason::Denied);
             balancer.configure(&open);
             succeed(&balancer, &["reload"]);
-            assert!(site.is_served(40_004));
+            assert!(is_served(&site, 40_004));
         }
     });
     assert_eq!(toll.harms, []);
@@ -165,14 +145,14 @@ fn a_flood_from_one_client_is_held_back_while_another_connects_freely() {
     const RATE: u64 = 500;
     const BURST: u64 = 1_000;
     const FLOOD: usize = 20_000;
-    let site = Site::new();
+    let site = site();
     let limits = format!("new_flows_per_client = {{ rate = {RATE}, burst = {BURST} }}");
     let web = Service::tcp("web", Network::VIP, &[80])
         .limits(&limits)
-        .backends(BACKENDS, HTTP);
+        .backends(BACKENDS, Site::HTTP);
     let names = Service::udp("names", Network::VIP, &[53])
         .limits(&limits)
-        .backends(BACKENDS, UDP);
+        .backends(BACKENDS, Site::UDP);
     let balancer = site.start(&format!("{web}{names}"));
     let limited = "balancer_drops_total{reason=\"client_limited\"}";
     let socket = site
@@ -181,7 +161,7 @@ fn a_flood_from_one_client_is_held_back_while_another_connects_freely() {
         .enter(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP)));
     let socket = socket.unwrap();
     socket.bind(&SocketAddr::from((UNWELCOME, 0)).into()).unwrap();
-    let (seconds, toll) = under_load(&site.network.client, SERVERS, || {
+    let (seconds, toll) = under_load(&site.network.client, Site::SERVERS, || {
         let mut ports = 10_000..;
         let mut send = |count| {
             for port in ports.by_ref().take(count) {
@@ -213,10 +193,10 @@ fn a_flood_from_one_client_is_held_back_while_another_connects_freely() {
 
 #[test]
 fn a_trace_tells_who_is_kept_out() {
-    let site = Site::new();
+    let site = site();
     let balancer = site.start(&listed(&deny(0)));
     let tracer = Tracer::start(&balancer, &["--reason", "source_denied"]);
-    assert!(!site.is_served(40_000));
+    assert!(!is_served(&site, 40_000));
     let told = tracer.told(1);
     assert_eq!(told[0]["service"], "web");
     assert_eq!(told[0]["source"], format!("{UNWELCOME}:40000"));

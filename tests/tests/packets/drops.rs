@@ -20,17 +20,8 @@ use balancer_tests::packet::{
 
 use crate::{
     cases::{FAMILIES, Family, V4, V6},
-    setting::{answered, assert_dropped, assert_told, know_clients, serve_all, served_at, served_by},
+    setting::{answered, assert_dropped, assert_passed, assert_told, know_clients, serve_all, served_at, served_by},
 };
-
-#[track_caller]
-fn assert_passed(host: &mut Host<'_>, case: &str, frame: &[u8]) {
-    let counted = host.count(|host| {
-        host.receive(Interface::CLIENTS, frame)
-            .assert(case, Action::Pass, frame);
-    });
-    assert_eq!(counted, Ledger::default(), "{case}");
-}
 
 /// A service that does not admit the client.
 fn denying(family: Family) -> DesiredService {

@@ -3,26 +3,17 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use balancer_common::abi::protocol::TCP;
-use balancer_tests::packet::{Action, Extension, Host, Interface, Ledger, Packet, Transport, backend, service};
+use balancer_tests::packet::{Extension, Host, Packet, Transport, backend, service};
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, PacketBuilder, ether_type, ip_number};
 
 use crate::{
     cases::{FAMILIES, Family, V4, V6},
-    setting::{serve_all, served_at},
+    setting::{assert_passed, serve_all, served_at},
 };
 
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 0xaa, 1];
 const SENDER: [u8; 6] = [2, 0, 0, 0, 0xaa, 2];
 const BROADCAST: [u8; 6] = [0xff; 6];
-
-#[track_caller]
-fn assert_passed(host: &mut Host<'_>, case: &str, frame: &[u8]) {
-    let counted = host.count(|host| {
-        host.receive(Interface::CLIENTS, frame)
-            .assert(case, Action::Pass, frame);
-    });
-    assert_eq!(counted, Ledger::default(), "{case}");
-}
 
 /// A packet of a client to a service.
 fn request(family: Family) -> Packet {

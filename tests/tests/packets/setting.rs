@@ -80,6 +80,16 @@ pub(crate) fn answered(host: &mut Host<'_>, request: &Packet, backend: SocketAdd
     .answer()
 }
 
+/// The kernel gets the frame as it came, and nothing is counted.
+#[track_caller]
+pub(crate) fn assert_passed(host: &mut Host<'_>, case: &str, frame: &[u8]) {
+    let counted = host.count(|host| {
+        host.receive(Interface::CLIENTS, frame)
+            .assert(case, Action::Pass, frame);
+    });
+    assert_eq!(counted, Ledger::default(), "{case}");
+}
+
 /// The frame is dropped for this reason, and counted, and its sender is not told.
 #[track_caller]
 pub(crate) fn assert_dropped(host: &mut Host<'_>, case: &str, ingress: Interface, frame: &[u8], reason: DropReason) {

@@ -153,11 +153,12 @@ impl Controller {
         service: Option<&str>,
         flows: &FlowCounts,
     ) -> anyhow::Result<Vec<BackendView>> {
+        let traffic = self.dataplane.backend_traffic()?;
         desired::backends(&self.intent.running)
             .filter(|(of, _)| service.is_none_or(|name| of.name == name))
             .map(|(service, backend)| {
                 let index = desired::backend_index(known, service, backend).unwrap_or(0);
-                let traffic = self.dataplane.backend_traffic(index)?;
+                let traffic = traffic.get(index as usize).copied().unwrap_or_default();
                 let way = desired::tunnelled_way(&self.intent.running, service, backend, &self.knowledge);
                 Ok(BackendView {
                     service: service.name.clone(),

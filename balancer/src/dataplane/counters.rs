@@ -2,12 +2,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use anyhow::Context as _;
+use aya::util::nr_cpus;
 use balancer_common::{
     DropReason, Event,
     abi::{Failures, Traffic},
 };
 
-use super::{Dataplane, Division};
+use super::{Dataplane, Division, syscall};
 
 impl Dataplane {
     /// The counters of a service, summed over the CPUs.
@@ -16,10 +18,21 @@ impl Dataplane {
         Ok(counters.iter().copied().sum())
     }
 
-    /// The counters of a backend, summed over the CPUs.
-    pub fn backend_traffic(&self, index: u32) -> anyhow::Result<Traffic> {
-        let counters = self.maps.backend_traffic.get(&index, 0)?;
-        Ok(counters.iter().copied().sum())
+    /// The counters of all backends by index, summed over the CPUs.
+    pub fn backend_traffic(&self) -> anyhow::Result<Vec<Traffic>> {
+        let cpus = nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
+        let mut traffic = vec![Traffic::default(); self.capacity.backends as usize];
+        syscall::for_each_of(
+            self.maps.all_backend_traffic.fd(),
+            cpus,
+            |index: &u32, counters: &[Traffic]| {
+                if let Some(sum) = traffic.get_mut(*index as usize) {
+                    *sum = counters.iter().copied().sum();
+                }
+            },
+        )
+        .context("cannot read the counters of the backends")?;
+        Ok(traffic)
     }
 
     /// How often a backend has failed clients, where that is watched.

@@ -129,6 +129,8 @@ pub(super) struct Maps {
     pub(super) backends: Array<MapData, Backend>,
     pub(super) backend_names: Array<MapData, Name>,
     pub(super) backend_traffic: PerCpuArray<MapData, Traffic>,
+    /// The same map, not typed: it is read many elements at a time.
+    pub(super) all_backend_traffic: MapData,
     pub(super) loads: Array<MapData, Load>,
     pub(super) failures: Array<MapData, Failures>,
     /// Shared with those who read on other threads.
@@ -160,6 +162,7 @@ impl Maps {
             backends: take(ebpf, "BACKENDS")?,
             backend_names: open_or_make(&pins.map("BACKEND_NAMES"), capacity.backends)?,
             backend_traffic: take(ebpf, "BACKEND_TRAFFIC")?,
+            all_backend_traffic: open(&pins.map("BACKEND_TRAFFIC"))?,
             loads: take(ebpf, "LOADS")?,
             failures: take(ebpf, "FAILURES")?,
             memory: Arc::new(Stores {

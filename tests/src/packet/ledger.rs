@@ -97,10 +97,8 @@ impl Ledger {
             let service = &state.services[&backend.record.service];
             (index, format!("{}/{}", service.name, backend.name))
         });
-        let traffic = backends.clone().map(|(index, name)| {
-            let traffic = dataplane.backend_traffic(index).expect("the index is in use");
-            (name, traffic)
-        });
+        let of_all = dataplane.backend_traffic().expect("every backend has counters");
+        let traffic = backends.clone().map(|(index, name)| (name, of_all[index as usize]));
         let failures = backends.map(|(index, name)| {
             let failures = dataplane.failures(index).expect("the index is in use");
             (name, failures)

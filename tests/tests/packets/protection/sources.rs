@@ -62,15 +62,19 @@ pub(super) fn lists(family: Family, allow: &[(u16, u8)], deny: &[(u16, u8)]) -> 
     }
 }
 
-/// Whether a packet of a client's is forwarded. One that is not has to be dropped for its source.
-#[track_caller]
-pub(super) fn is_admitted(host: &mut Host<'_>, family: Family, number: u16) -> bool {
-    let request = Packet::new(
+/// A packet of the client with this number.
+pub(super) fn request(family: Family, number: u16) -> Packet {
+    Packet::new(
         Transport::syn(),
         SocketAddr::new(client(family, number), 40_000),
         vip(family),
-    );
-    is_forwarded(host, &request)
+    )
+}
+
+/// Whether a packet of a client's is forwarded. One that is not has to be dropped for its source.
+#[track_caller]
+fn is_admitted(host: &mut Host<'_>, family: Family, number: u16) -> bool {
+    is_forwarded(host, &request(family, number))
 }
 
 #[track_caller]

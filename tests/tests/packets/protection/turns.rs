@@ -2,9 +2,9 @@
 
 use balancer::{config::Sources, reconcile::DesiredService};
 use balancer_common::abi::Tracking;
-use balancer_tests::packet::Host;
+use balancer_tests::packet::{Action, Host, Interface};
 
-use super::sources::{is_admitted, lists, web};
+use super::sources::{lists, request, web};
 use crate::cases::{Family, V4, V6};
 
 /// Sets of lists, each of which says of many clients what the one before does not.
@@ -23,7 +23,11 @@ const OBSERVED: std::ops::Range<u16> = 0..0x28;
 
 /// Which clients are admitted.
 fn admitted(host: &mut Host<'_>, family: Family) -> Vec<u16> {
-    OBSERVED.filter(|&number| is_admitted(host, family, number)).collect()
+    let is_admitted = |&number: &u16| {
+        let frame = request(family, number).frame();
+        host.receive(Interface::CLIENTS, &frame).action == Action::Redirect
+    };
+    OBSERVED.filter(is_admitted).collect()
 }
 
 /// Turns from each set to the next, with packets after each operation.

@@ -1,6 +1,6 @@
 //! What is flooded.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use super::{conntrack, stage::SERVICE};
 use crate::{
@@ -46,6 +46,11 @@ impl Contender {
         }
     }
 
+    /// Whether connections outlive a change of its table.
+    pub(super) fn keeps_flows(self) -> bool {
+        matches!(self, Self::Balancer(tracking) if tracking != "none")
+    }
+
     /// Puts it to work.
     pub(super) fn start(self, network: &Network) -> anyhow::Result<Running<'_>> {
         let host = &network.balancer;
@@ -75,6 +80,14 @@ fn balancer<'a>(network: &'a Network, tracking: &str) -> Balancer<'a> {
     balancer.configure(&service);
     balancer.run();
     balancer
+}
+
+/// Gives nearly all slots of the first backend to the others.
+pub(super) fn take_most_slots(balancer: &Balancer<'_>) -> anyhow::Result<()> {
+    let output = balancer.command(&["backend", "weight", "web", "b1", "1"]);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the weight cannot be set: {complaint}");
+    Ok(())
 }
 
 impl Running<'_> {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{contender::Running, generator::Sent};
+use super::{Round, contender::Running, generator::Sent};
 use crate::{
     bench::{
         chart::{Chart, Group},
@@ -80,6 +80,8 @@ pub(super) struct Figure {
     /// Likewise, of that with the flood elsewhere.
     share_at_equal_cpu: Summary,
     live_flows_broken: usize,
+    /// When their slots changed hands under the flood; nothing where that is not promised to be survived.
+    live_flows_broken_by_change: Option<usize>,
     flows_remembered: Summary,
 }
 
@@ -132,9 +134,9 @@ impl Goodput {
 
 impl Figure {
     /// Of a contender's turns: calm, with the flood elsewhere, and with the flood here.
-    pub(super) fn of(contender: String, rounds: &[[Turn; 3]]) -> Self {
-        let summary = |value: fn(&[Turn; 3]) -> f64| Summary::of(rounds.iter().map(value));
-        let goodput = |kind: usize| Goodput::of(&rounds.iter().map(|turns| &turns[kind]).collect::<Vec<_>>());
+    pub(super) fn of(contender: String, rounds: &[Round]) -> Self {
+        let summary = |value: fn(&[Turn; 3]) -> f64| Summary::of(rounds.iter().map(|round| value(&round.turns)));
+        let goodput = |kind: usize| Goodput::of(&rounds.iter().map(|round| &round.turns[kind]).collect::<Vec<_>>());
         Self {
             contender,
             sent_per_second: summary(|[_, _, here]| here.sent),
@@ -146,7 +148,12 @@ impl Figure {
             flood_here: goodput(2),
             share_of_calm: summary(|[calm, _, here]| here.per_second / calm.per_second),
             share_at_equal_cpu: summary(|[_, elsewhere, here]| here.per_second / elsewhere.per_second),
-            live_flows_broken: rounds.iter().flatten().map(|turn| turn.broken).sum(),
+            live_flows_broken: rounds
+                .iter()
+                .flat_map(|round| &round.turns)
+                .map(|turn| turn.broken)
+                .sum(),
+            live_flows_broken_by_change: rounds.iter().map(|round| round.broken_by_change).sum(),
             flows_remembered: summary(|[_, _, here]| here.flows),
         }
     }
@@ -172,6 +179,10 @@ impl Figure {
             each(&|goodput| goodput.p99_milliseconds.median, 1),
             each(&|goodput| number(goodput.failures as u64), 0),
             here(self.live_flows_broken.to_string()),
+            here(
+                self.live_flows_broken_by_change
+                    .map_or("–".to_owned(), |broken| broken.to_string()),
+            ),
             here(format!("{:.0}", self.flows_remembered.median)),
         ]
     }
@@ -192,6 +203,7 @@ pub(super) fn show(report: &Report<Figure>, output: &Output) -> anyhow::Result<(
         "p99 ms",
         "failed",
         "broken",
+        "by change",
         "flows",
     ];
     report.show(output, &header, Figure::row)?;

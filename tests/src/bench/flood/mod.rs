@@ -19,7 +19,7 @@ use std::{thread, time::Duration};
 use anyhow::{Context as _, ensure};
 
 use self::{
-    contender::Contender,
+    contender::{Contender, Running},
     figure::{Figure, State, Turn},
     generator::Sent,
     stage::{SERVICE, Stage},
@@ -30,6 +30,8 @@ use super::{output::Output, progress::Progress, report::Report, traffic::Work};
 const CLIENTS: usize = 100;
 /// How long they work in one turn.
 const TURN: Duration = Duration::from_secs(3);
+/// How long connections are watched before a change of the table and after it.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// Where the flood goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,22 +60,30 @@ fn measure(rounds: usize, only: &str) -> anyhow::Result<Vec<Figure>> {
     let contenders = Contender::ALL
         .into_iter()
         .filter(|contender| contender.name().contains(only));
-    let mut turns: Vec<(Contender, Vec<[Turn; 3]>)> = contenders.map(|contender| (contender, Vec::new())).collect();
+    let mut played: Vec<(Contender, Vec<Round>)> = contenders.map(|contender| (contender, Vec::new())).collect();
     for round in 0..rounds {
-        for (contender, turns) in &mut turns {
+        for (contender, rounds_played) in &mut played {
             progress.show(&format!("{}: {} of {rounds}", contender.name(), round + 1));
-            turns.push(play(&mut stage, *contender).with_context(|| contender.name())?);
+            rounds_played.push(play(&mut stage, *contender).with_context(|| contender.name())?);
         }
     }
-    Ok(turns
+    Ok(played
         .iter()
-        .filter(|(_, turns)| !turns.is_empty())
-        .map(|(contender, turns)| Figure::of(contender.name(), turns))
+        .filter(|(_, rounds)| !rounds.is_empty())
+        .map(|(contender, rounds)| Figure::of(contender.name(), rounds))
         .collect())
 }
 
-/// A turn with each of the floods, of a contender that has just been started.
-fn play(stage: &mut Stage, contender: Contender) -> anyhow::Result<[Turn; 3]> {
+/// What comes of a contender in one round.
+struct Round {
+    /// Without a flood, with the flood elsewhere, and with the flood here.
+    turns: [Turn; 3],
+    /// Standing connections that broke when their slots changed hands under the flood; `None` where that is not promised.
+    broken_by_change: Option<usize>,
+}
+
+/// A turn with each of the floods, and a change of the table, of a contender that has just been started.
+fn play(stage: &mut Stage, contender: Contender) -> anyhow::Result<Round> {
     let Stage {
         network,
         generator,
@@ -106,5 +116,26 @@ fn play(stage: &mut Stage, contender: Contender) -> anyhow::Result<[Turn; 3]> {
         ensure!(!done.latencies.is_empty(), "no client got an answer");
         Ok(Turn::new(&done, broken, sent, &before, &after))
     };
-    Ok([turn(Flood::None)?, turn(Flood::Elsewhere)?, turn(Flood::Here)?])
+    let turns = [turn(Flood::None)?, turn(Flood::Elsewhere)?, turn(Flood::Here)?];
+    let broken_by_change = match (&running, contender.keeps_flows()) {
+        (Running::Balancer(balancer), true) => {
+            let mut connections = live::open(&network.client, SERVICE)?;
+            let watch = || {
+                live::use_during(&mut connections, || {
+                    thread::sleep(WATCH);
+                    let changed = contender::take_most_slots(balancer);
+                    thread::sleep(WATCH);
+                    changed
+                })
+            };
+            let ((changed, broken), _) = generator.flood_during(flooder, *cpu, here, watch)?;
+            changed?;
+            Some(broken)
+        }
+        _ => None,
+    };
+    Ok(Round {
+        turns,
+        broken_by_change,
+    })
 }

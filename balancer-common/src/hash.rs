@@ -36,6 +36,17 @@ pub const fn trusted_words(address: [u64; 2], rest: u32) -> u64 {
     fold(fold(sum).wrapping_mul(GOLDEN))
 }
 
+/// Hashes an address, as two words, in its upper bits alone and by as little as can be: the last two bytes of addresses that
+/// differ in nothing else always make a difference there.
+#[inline(always)]
+pub const fn scattered(address: [u64; 2]) -> u64 {
+    let [first, second] = address;
+    first
+        .to_le()
+        .wrapping_mul(ROOT_3)
+        .wrapping_add(second.to_le().wrapping_mul(ROOT_2))
+}
+
 /// Hashes three words by a secret: who does not know it cannot choose words that have something of their hashes in common.
 #[inline(always)]
 pub const fn keyed(words: [u64; 3], secret: u64) -> u64 {

@@ -27,6 +27,7 @@ pub mod reset;
 pub mod rewrite;
 pub mod source_port;
 pub mod stand_in;
+pub mod strangers;
 pub mod token_bucket;
 pub mod translate;
 

@@ -6,7 +6,7 @@
 
 #![no_std]
 #![no_main]
-#![feature(asm_experimental_arch)]
+#![feature(asm_experimental_arch, sync_unsafe_cell)]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -50,8 +50,8 @@ use balancer_common::{
     DropReason,
     abi::{Address, EndpointKey, Explanation, Reason},
     packet::{
-        Family, Headers, Packet as _, Piece, Unparsed, parse_network, parse_plain_ipv4, parse_plain_ipv6,
-        parse_transport, plain_family,
+        Family, Headers, Packet as _, Piece, Unparsed, ends_ipv4, ends_ipv6, parse_network, parse_plain_ipv4,
+        parse_plain_ipv6, parse_transport, plain_family,
     },
 };
 use balancer_ebpf::packet;
@@ -98,22 +98,27 @@ fn at_once(context: &XdpContext) -> Option<u32> {
     let packet = &mut XdpPacket::new(context);
     // What is the same for all packets of an IP version takes neither memory nor decisions where it is compiled for that alone.
     match plain_family(packet)? {
-        Family::V4 => {
-            let headers = parse_plain_ipv4(packet)?;
-            at_once_by(context, packet, &headers)
-        }
-        Family::V6 => {
-            let headers = parse_plain_ipv6(packet)?;
-            at_once_by(context, packet, &headers)
-        }
+        Family::V4 => at_once_by(context, packet, ends_ipv4(packet)?, parse_plain_ipv4),
+        Family::V6 => at_once_by(context, packet, ends_ipv6(packet)?, parse_plain_ipv6),
     }
 }
 
 #[inline(always)]
-fn at_once_by(context: &XdpContext, packet: &mut XdpPacket<'_>, headers: &Headers) -> Option<u32> {
-    let decision = if let Some(service) = service::of_destination(headers) {
+fn at_once_by<'a>(
+    context: &XdpContext,
+    packet: &mut XdpPacket<'a>,
+    ends: [Address; 2],
+    parse: fn(&XdpPacket<'a>) -> Option<Headers>,
+) -> Option<u32> {
+    let [source, destination] = ends;
+    let (is_from_backend, is_to_vip) = (maps::may_be_backend(source), maps::may_be_vip(destination));
+    if !is_from_backend && !is_to_vip {
+        return Some(xdp_action::XDP_PASS);
+    }
+    let headers = &parse(packet)?;
+    let decision = if is_to_vip && let Some(service) = service::of_destination(headers) {
         at_once::forward(packet, headers, service)?
-    } else if let Some(backend) = service::backend_of_source(headers) {
+    } else if is_from_backend && let Some(backend) = service::backend_of_source(headers) {
         if service::may_be_mapped(backend) {
             return None;
         }

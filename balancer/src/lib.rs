@@ -19,4 +19,5 @@ pub mod metrics;
 pub mod neighbors;
 pub mod perfect_hash;
 pub mod reconcile;
+mod strangers;
 mod wording;

@@ -5,7 +5,7 @@ mod ipv6;
 mod plain;
 mod quoted;
 
-pub use plain::{parse_plain, parse_plain_ipv4, parse_plain_ipv6, plain_family};
+pub use plain::{ends_ipv4, ends_ipv6, parse_plain, parse_plain_ipv4, parse_plain_ipv6, plain_family};
 
 use network_types::udp::UdpHdr;
 

@@ -87,12 +87,20 @@ impl Dataplane {
                 maps.backend_names.set(*index, Name::FREE, 0)?;
             }
             Operation::Bind { key, target } => {
+                let is_new = self.endpoints.get(key).is_none();
                 let writes = self.endpoints.insert(*key, *target)?;
+                if is_new && self.strangers.meet(key) {
+                    maps.strangers.set(0, self.strangers.table(), 0)?;
+                }
                 write_endpoints(maps, &writes)?;
             }
             Operation::Unbind { key } => {
+                let is_there = self.endpoints.get(key).is_some();
                 let writes = self.endpoints.remove(key);
                 write_endpoints(maps, &writes)?;
+                if is_there && self.strangers.forget(key) {
+                    maps.strangers.set(0, self.strangers.table(), 0)?;
+                }
             }
             Operation::WritePin { key, pin } => maps.pins.insert(&trie_key(*key), pin, 0)?,
             Operation::RemovePin { key } => match maps.pins.remove(&trie_key(*key)) {

@@ -17,7 +17,7 @@ use balancer_common::flow_table;
 
 use super::{
     clock::TimerTick,
-    maps::{Capacity, PINNED, open_or_make},
+    maps::{Capacity, PINNED, STRANGERS, STRANGERS_PIN, open_or_make},
     packet_log, permission,
     pins::Pins,
 };
@@ -82,6 +82,8 @@ fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[
         .override_global("TRACE", &trace, true)
         .override_global("ANSWER_TIME", &answer_time, true)
         .override_global(aya_log::LEVEL, &packet_log, true);
+    let strangers = pins.map(STRANGERS_PIN);
+    loader.map_pin_path(STRANGERS, strangers.as_path());
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
     }

@@ -10,6 +10,7 @@ use aya::{
 use balancer_common::{
     abi::{Backend, ClientPrefix, Endpoint, Failures, Load, Pin, Service, SourcePool, Traffic},
     flow_table, perfect_hash,
+    strangers::PLACES,
     token_bucket::TokenBucket,
 };
 
@@ -69,7 +70,12 @@ impl Capacity {
     }
 }
 
-/// Every map of the eBPF object; all are pinned.
+/// The section of a variable that the program shares with the daemon, by which the map is called that holds it, and what the map is
+/// pinned as, since no pin may have a dot in its name.
+pub(super) const STRANGERS: &str = ".bss.strangers";
+pub(super) const STRANGERS_PIN: &str = "STRANGERS";
+
+/// Every other map of the eBPF object; all are pinned.
 pub(super) const PINNED: [&str; 45] = [
     "ENDPOINT_SEEDS",
     "ENDPOINTS",
@@ -122,6 +128,7 @@ pub(super) const PINNED: [&str; 45] = [
 pub(super) struct Maps {
     pub(super) endpoint_seeds: Array<MapData, u32>,
     pub(super) endpoints: Array<MapData, Endpoint>,
+    pub(super) strangers: Array<MapData, [u8; PLACES]>,
     pub(super) services: Array<MapData, Service>,
     pub(super) service_names: Array<MapData, Name>,
     pub(super) service_traffic: PerCpuArray<MapData, Traffic>,
@@ -155,6 +162,7 @@ impl Maps {
         Ok(Self {
             endpoint_seeds: take(ebpf, "ENDPOINT_SEEDS")?,
             endpoints: take(ebpf, "ENDPOINTS")?,
+            strangers: take(ebpf, STRANGERS)?,
             services: take(ebpf, "SERVICES")?,
             service_names: open_or_make(&pins.map("SERVICE_NAMES"), capacity.services)?,
             service_traffic: take(ebpf, "SERVICE_TRAFFIC")?,

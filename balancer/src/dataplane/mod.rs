@@ -57,6 +57,7 @@ use crate::{
     neighbors::Interface,
     perfect_hash,
     reconcile::{Limits, State},
+    strangers::Strangers,
 };
 
 /// The data plane of one daemon.
@@ -68,6 +69,7 @@ pub struct Dataplane {
     capacity: Capacity,
     state: State,
     endpoints: perfect_hash::Table,
+    strangers: Strangers,
     attachments: Vec<Attachment>,
     generation: u64,
     probe_path: probe_path::ProbePath,
@@ -105,6 +107,7 @@ impl Dataplane {
         let mut maps = maps::Maps::take(&mut ebpf, &pins, capacity)?;
         keep_secret(&mut maps.budget_key)?;
         let endpoints = read::endpoints(&mut maps, capacity)?;
+        let strangers = read::strangers(&mut maps, &endpoints)?;
         let state = read::state(&maps, &endpoints)?;
         let generation = maps.generation.get(&0, 0)?;
         Ok(Self {
@@ -115,6 +118,7 @@ impl Dataplane {
             capacity,
             state,
             endpoints,
+            strangers,
             attachments: Vec::new(),
             generation,
             probe_path: probe_path::ProbePath::default(),
@@ -135,6 +139,7 @@ impl Dataplane {
     /// Reads back what the maps hold.
     fn read_back(&mut self) -> anyhow::Result<()> {
         self.endpoints = read::endpoints(&mut self.maps, self.capacity)?;
+        self.strangers = read::strangers(&mut self.maps, &self.endpoints)?;
         self.state = read::state(&self.maps, &self.endpoints)?;
         Ok(())
     }

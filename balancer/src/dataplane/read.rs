@@ -9,6 +9,7 @@ use super::{Capacity, apply::write_endpoints, maps::Maps, syscall};
 use crate::{
     perfect_hash,
     reconcile::{BackendEntry, PrefixKey, ServiceEntry, State},
+    strangers::Strangers,
 };
 
 /// The endpoint table, after clearing what a crash may have left half written.
@@ -18,6 +19,13 @@ pub(super) fn endpoints(maps: &mut Maps, capacity: Capacity) -> anyhow::Result<p
     let (table, repairs) = perfect_hash::Table::from_kernel(capacity.endpoints(), seeds, entries)?;
     write_endpoints(maps, &repairs)?;
     Ok(table)
+}
+
+/// Who means nothing to the data plane, told to the program, which after it was loaded takes everybody for somebody.
+pub(super) fn strangers(maps: &mut Maps, endpoints: &perfect_hash::Table) -> anyhow::Result<Strangers> {
+    let strangers: Strangers = endpoints.iter().map(|(key, _)| key).collect();
+    maps.strangers.set(0, strangers.table(), 0)?;
+    Ok(strangers)
 }
 
 /// The state of the maps. Which backends a published table was made from is not known.

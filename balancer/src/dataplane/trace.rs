@@ -102,6 +102,8 @@ impl Dataplane {
             bail!("somebody follows a trace already: end that one first");
         }
         let ebpf = load::load_tracing(&self.pins, self.capacity)?;
+        // Loading has emptied it.
+        self.maps.strangers.set(0, self.strangers.table(), 0)?;
         let trace = prepare(&self.pins, filter)?;
         self.tracing = Some(Tracing(ebpf));
         if let Err(error) = self.replace_program() {

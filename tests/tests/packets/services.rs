@@ -48,6 +48,35 @@ fn a_service_on_the_port_goes_before_one_on_every_port() {
 }
 
 #[test]
+fn an_address_means_something_as_long_as_a_service_has_it() {
+    let target = SocketAddr::from(([10, 2, 0, 1], 8080));
+    let web = || service("web", V4.vip, TCP, &[80], [backend(target)]);
+    let mail = || service("mail", V4.vip, TCP, &[25], [backend(target)]);
+    let other = || service("other", V4.other_vip, TCP, &[], [backend(target)]);
+    let present = |host: &mut Host<'_>| {
+        [(V4.vip, 80), (V4.vip, 25), (V4.other_vip, 7)]
+            .map(|(vip, port)| destination(host, Transport::syn(), SocketAddr::new(vip, port)).is_some())
+    };
+    Host::run(|host| {
+        let steps = [
+            (vec![], [false, false, false]),
+            (vec![web()], [true, false, false]),
+            (vec![web(), mail()], [true, true, false]),
+            (vec![mail(), other()], [false, true, true]),
+            (vec![mail()], [false, true, false]),
+            (vec![], [false, false, false]),
+            (vec![other()], [false, false, true]),
+        ];
+        for (services, expected) in steps {
+            host.serve(services);
+            assert_eq!(present(host), expected);
+            host.reopen();
+            assert_eq!(present(host), expected, "opened anew");
+        }
+    });
+}
+
+#[test]
 fn each_of_many_services_is_found_and_no_other() {
     const SERVICES: u16 = 500;
     /// Two services to each VIP.

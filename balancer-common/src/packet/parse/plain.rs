@@ -21,16 +21,31 @@ pub fn parse_plain<P: Packet + ?Sized>(packet: &P) -> Option<Headers> {
     }
 }
 
-/// The IP version of a packet for a single host in a frame without VLAN tags.
+/// The IP version of a packet in a frame without VLAN tags.
 #[inline(always)]
 pub fn plain_family<P: Packet + ?Sized>(packet: &P) -> Option<Family> {
-    let ethernet = packet.view::<Ethernet>(0)?;
-    match ethernet.ether_type {
-        _ if !is_for_one_host(ethernet) => None,
-        Ethernet::IPV4 => Some(Family::V4),
-        Ethernet::IPV6 => Some(Family::V6),
+    // As one number: the compiler for BPF compares arrays a byte at a time.
+    const IPV4: u16 = u16::from_ne_bytes(Ethernet::IPV4);
+    const IPV6: u16 = u16::from_ne_bytes(Ethernet::IPV6);
+    match u16::from_ne_bytes(packet.view::<Ethernet>(0)?.ether_type) {
+        IPV4 => Some(Family::V4),
+        IPV6 => Some(Family::V6),
         _ => None,
     }
+}
+
+/// Sender and receiver of an IPv4 packet whose header says that it carries TCP or UDP, whatever else it says.
+#[inline(always)]
+pub fn ends_ipv4<P: Packet + ?Sized>(packet: &P) -> Option<[Address; 2]> {
+    let header: &Ipv4Hdr = packet.view(Ethernet::LEN)?;
+    is_transport(header.proto).then_some([Address::v4(header.src_addr), Address::v4(header.dst_addr)])
+}
+
+/// Sender and receiver of an IPv6 packet whose header says that TCP or UDP follows on it, whatever else it says.
+#[inline(always)]
+pub fn ends_ipv6<P: Packet + ?Sized>(packet: &P) -> Option<[Address; 2]> {
+    let header: &Ipv6Hdr = packet.view(Ethernet::LEN)?;
+    is_transport(header.next_hdr).then_some([Address::v6(header.src_addr), Address::v6(header.dst_addr)])
 }
 
 /// The rest of [`parse_plain`] for IPv4.
@@ -47,7 +62,7 @@ pub fn parse_plain_ipv6<P: Packet + ?Sized>(packet: &P) -> Option<Headers> {
 
 #[inline(always)]
 fn complete<P: Packet + ?Sized>(packet: &P, mut headers: Headers) -> Option<Headers> {
-    if !is_transport(headers.protocol) || !packet.surely_has(Ethernet::LEN + headers.length as usize) {
+    if !is_for_one_host(packet.view(0)?) || !is_transport(headers.protocol) || !packet.surely_has(Ethernet::LEN + headers.length as usize) {
         return None;
     }
     (headers.ports, headers.tcp_flags) = ports(packet, &headers).ok()?;

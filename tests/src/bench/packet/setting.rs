@@ -59,13 +59,14 @@ pub(super) struct Case {
 }
 
 /// What cases are called, in the order in which they are shown.
-pub(super) const CASES: [&str; 7] = [
+pub(super) const CASES: [&str; 8] = [
     "known 64",
     "known 64k",
     "known 500k",
     "new",
     "reply 64",
     "drop",
+    "other port",
     "not ours",
 ];
 
@@ -143,6 +144,12 @@ impl Setting {
             replied,
             (request(&first, EMPTY).of_flows(64).that_becomes(Action::Drop), None),
             (request(&next, NOT_SERVED).of_flows(64).that_becomes(Action::Pass), None),
+            (
+                Sample::request(next.clone(), SocketAddr::new(self.stranger(), KNOWN))
+                    .of_flows(64)
+                    .that_becomes(Action::Pass),
+                None,
+            ),
         ];
         CASES
             .into_iter()
@@ -188,6 +195,14 @@ impl Setting {
         match self.ip {
             4 => Ipv4Addr::new(192, 0, 2, 10).into(),
             _ => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10).into(),
+        }
+    }
+
+    /// An address that is no VIP.
+    fn stranger(self) -> IpAddr {
+        match self.ip {
+            4 => Ipv4Addr::new(198, 51, 100, 10).into(),
+            _ => Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10).into(),
         }
     }
 

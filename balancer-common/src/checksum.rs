@@ -115,6 +115,16 @@ const fn halves(word: u64) -> u64 {
     (word >> 32) + (word & 0xffff_ffff)
 }
 
+/// The checksum of an IPv4 header that was `old` before the TTL became one less: [`Update`] of that word, whatever else it has.
+#[inline(always)]
+pub const fn of_one_less_hop(old: [u8; 2]) -> [u8; 2] {
+    /// What the word with the TTL loses, and the checksum gains.
+    const ONE: u32 = u16::from_ne_bytes([1, 0]) as u32;
+    let sum = u16::from_ne_bytes(old) as u32 + ONE;
+    // Equation 3 never comes to all ones.
+    ((sum + (sum >= 0xffff) as u32) as u16).to_ne_bytes()
+}
+
 /// The change of a checksum when some of the words under it change (RFC 1624, equation 3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Update {
@@ -206,6 +216,18 @@ mod tests {
         // RFC 1624, 4: HC dd2f, m 5555, m' 3285 gives 0000, where RFC 1141 would give ffff.
         let update = Update::NONE.word([0x55, 0x55], [0x32, 0x85]);
         assert_eq!(update.apply([0xdd, 0x2f]), [0, 0]);
+    }
+
+    #[test]
+    fn one_hop_less_is_the_update_of_its_word() {
+        for ttl in [1, 2, 64, 128, 255] {
+            for protocol in [0, 6, 17, 255] {
+                let update = Update::NONE.word([ttl, protocol], [ttl - 1, protocol]);
+                for old in (0..=u16::MAX).map(u16::to_be_bytes) {
+                    assert_eq!(of_one_less_hop(old), update.apply(old), "{ttl} {protocol} {old:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     abi::{Address, NextHop, Port, protocol},
     checksum::Sum,
     hash,
-    packet::{Ethernet, Family, Headers, Packet, Piece, Tags, Wire},
+    packet::{EtherType, Ethernet, Family, Headers, Packet, Piece, Tags, Wire},
     rewrite,
 };
 
@@ -129,6 +129,32 @@ pub fn wrap<P: Packet + ?Sized>(
     }
 }
 
+/// [`wrap`] for a packet that was [parsed as plain](crate::packet::parse_plain), whose frame has no VLAN tags, where the family of
+/// the tunnel's ends is known beforehand.
+#[inline(always)]
+pub fn wrap_plain<P: Packet + ?Sized>(
+    packet: &mut P,
+    headers: &Headers,
+    encapsulation: Encapsulation,
+    outer: Family,
+    ends: Ends,
+    next_hop: &NextHop,
+) -> Option<()> {
+    Wrapping::new(headers, headers.family, outer, encapsulation, ends).write_plain(packet, next_hop)
+}
+
+/// All that stands in front of what an outer IP header carries, written as one.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Front<T> {
+    addresses: [[u8; 4]; 3],
+    ether_type: EtherType,
+    ip: T,
+}
+
+// SAFETY: it is made of bytes and of another such type, so it has alignment 1 and takes any bytes.
+unsafe impl<T: Wire> Wire for Front<T> {}
+
 /// A packet, and how it is put into another one.
 struct Wrapping<'a> {
     headers: &'a Headers,
@@ -166,15 +192,7 @@ impl<'a> Wrapping<'a> {
         let payload_length = (length - header_len as u16).to_be_bytes();
         rewrite::address_frame(packet, next_hop)?;
         tags.write(packet, ether_type)?;
-        let protocol = match self.encapsulation {
-            Encapsulation::Ipip => protocol_of(self.inner),
-            Encapsulation::Gue => {
-                let udp = self.udp_header(packet, payload_length)?;
-                *packet.view_mut::<UdpHdr>(network + header_len)? = udp;
-                *packet.view_mut::<Gue>(network + header_len + UdpHdr::LEN)? = self.gue_header();
-                protocol::UDP
-            }
-        };
+        let protocol = self.write_datagram(packet, network + header_len, payload_length)?;
         match self.outer {
             Family::V4 => {
                 let header = packet.view_mut::<Ipv4Hdr>(network)?;
@@ -186,6 +204,49 @@ impl<'a> Wrapping<'a> {
             }
         }
         Some(())
+    }
+
+    #[inline(always)]
+    fn write_plain<P: Packet + ?Sized>(&self, packet: &mut P, next_hop: &NextHop) -> Option<()> {
+        let length = u16::try_from(self.headers.length as usize + self.start).ok()?;
+        let traffic_class = self.traffic_class(packet)?;
+        let addresses = next_hop.addresses();
+        match self.outer {
+            Family::V4 => {
+                let payload_length = (length - Ipv4Hdr::LEN as u16).to_be_bytes();
+                let protocol = self.write_datagram(packet, Ethernet::LEN + Ipv4Hdr::LEN, payload_length)?;
+                *packet.view_mut(0)? = Front {
+                    addresses,
+                    ether_type: Ethernet::IPV4,
+                    ip: self.ipv4_header(traffic_class, length.to_be_bytes(), protocol),
+                };
+            }
+            Family::V6 => {
+                let payload_length = (length - Ipv6Hdr::LEN as u16).to_be_bytes();
+                let protocol = self.write_datagram(packet, Ethernet::LEN + Ipv6Hdr::LEN, payload_length)?;
+                *packet.view_mut(0)? = Front {
+                    addresses,
+                    ether_type: Ethernet::IPV6,
+                    ip: self.ipv6_header(traffic_class, payload_length, protocol),
+                };
+            }
+        }
+        Some(())
+    }
+
+    /// Writes what stands between the outer IP header and the packet inside, if something does. Returns the protocol number of
+    /// what the outer header carries.
+    #[inline(always)]
+    fn write_datagram<P: Packet + ?Sized>(&self, packet: &mut P, offset: usize, length: [u8; 2]) -> Option<u8> {
+        match self.encapsulation {
+            Encapsulation::Ipip => Some(protocol_of(self.inner)),
+            Encapsulation::Gue => {
+                let udp = self.udp_header(packet, length)?;
+                *packet.view_mut::<UdpHdr>(offset)? = udp;
+                *packet.view_mut::<Gue>(offset + UdpHdr::LEN)? = self.gue_header();
+                Some(protocol::UDP)
+            }
+        }
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use network_types::{
 use crate::abi::NextHop;
 use crate::{
     abi::{Address, Port, protocol},
-    checksum::Update,
+    checksum::{self, Update},
     packet::{Ethernet, Family, Headers, Packet, Piece, Tcp},
 };
 
@@ -94,10 +94,8 @@ pub fn count_down<P: Packet + ?Sized>(packet: &mut P, headers: &Headers) -> Opti
     match headers.family {
         Family::V4 => {
             let header = packet.view_mut::<Ipv4Hdr>(headers.network as usize)?;
-            let old = [header.ttl, header.proto];
-            let new = [header.ttl.wrapping_sub(1), header.proto];
-            header.check = Update::NONE.word(old, new).apply(header.check);
-            header.ttl = new[0];
+            header.ttl = header.ttl.wrapping_sub(1);
+            header.check = checksum::of_one_less_hop(header.check);
         }
         Family::V6 => {
             let header = packet.view_mut::<Ipv6Hdr>(headers.network as usize)?;

@@ -5,7 +5,7 @@
 use balancer_common::{
     DropReason,
     abi::{
-        AffinityKind, Backend, BackendFlags, Flow, FlowKey, Forwarding, Owner, Selection, Service, Tracking, protocol,
+        AffinityKind, Backend, BackendFlags, Flow, Forwarding, Owner, Selection, Service, Tracking, protocol,
     },
     affinity::tcp,
     hash,
@@ -22,69 +22,76 @@ pub(crate) fn forward(
     index: u32,
 ) -> Option<Result<Verdict, DropReason>> {
     let service = maps::service(index)?;
-    if headers.ttl <= 1 || mss::is_to_be_clamped(headers, service) {
+    let is_usual = service.is_usual();
+    if !is_usual && needs_more(service, headers) {
         return None;
     }
-    if service.affinity() != AffinityKind::ClientIpPort || service.has_pins() {
-        return None;
-    }
-    if service.is_guarded()
-        && let Err(reason) = admit::by_source(index, service, headers.source)
-    {
+    if !is_usual && let Err(reason) = admit::by_source(index, service, headers.source) {
         return Some(Err(reason));
     }
-    let key = select::flow_key(index, headers);
-    let is_tracked = service.tracking() == Tracking::Full;
-    let known = if is_tracked { maps::flow_at_once(&key) } else { None };
-    let is_known = known.is_some();
-    let backend_index = match known {
-        Some(flow) => of_flow(flow, headers, service.timeout)?,
-        // Whether the flow may begin is to be decided.
-        None if service.has_limits() && (is_tracked || tcp::is_request(headers.tcp_flags)) => return None,
-        None => of_slot(service, &key, headers)?,
+    let is_tracked = service.remembers_all();
+    let known = if is_tracked {
+        maps::flow_at_once(&select::flow_key(index, headers))
+    } else {
+        None
     };
-    if backend_index == 0 {
-        return Some(Err(DropReason::NoBackend));
+    let is_known = known.is_some();
+    let (backend_index, backend) = match known {
+        Some(flow) => (flow.owner.backend, of_flow(flow, headers, service.timeout)?),
+        None if !is_usual && service.selection() != Selection::Maglev => return None,
+        // Whether the flow may begin is to be decided.
+        None if !is_usual && service.has_limits() && (is_tracked || tcp::is_request(headers.tcp_flags)) => return None,
+        None => {
+            let index = of_slot(service, index, headers)?;
+            (index, maps::backend(index)?)
+        }
+    };
+    if !backend.next_hop.is_known() {
+        // The first one is no backend.
+        return (backend_index == 0).then_some(Err(DropReason::NoBackend));
     }
-    let backend = maps::backend(backend_index)?;
-    if !backend.next_hop.is_known() || !is_simple(service, backend) {
+    if !is_simple(service, backend) {
         return None;
     }
     // Another one stands in for it.
     if !is_known && !select::takes_clients(backend) {
         return None;
     }
-    match forward::prepare_here(packet, headers, &key, service, backend) {
+    match forward::prepare_plain(packet, headers, service, backend) {
         Ok(()) => {}
         // Its sender is to be told.
         Err(DropReason::TooBig) => return None,
         Err(reason) => return Some(Err(reason)),
     }
-    if is_tracked && !is_known {
+    let begins_flow = if is_tracked {
+        !is_known
+    } else {
+        tcp::is_request(headers.tcp_flags)
+    };
+    if is_tracked && begins_flow {
         let owner = Owner {
             backend: backend_index,
             incarnation: backend.incarnation,
         };
-        inbound::remember_flow(&key, headers, service, owner);
+        inbound::remember_flow(&select::flow_key(index, headers), headers, service, owner);
     }
-    inbound::count(
-        headers,
-        index,
-        backend_index,
-        if is_tracked {
-            !is_known
-        } else {
-            tcp::is_request(headers.tcp_flags)
-        },
-    );
+    inbound::count(headers, index, backend_index, begins_flow);
     Some(Ok(Verdict::Send {
         interface: backend.next_hop.interface,
     }))
 }
 
-/// The index of the backend that a flow is remembered to have.
+/// Whether the service asks for something of the packet that the long way alone knows.
 #[inline(always)]
-fn of_flow(flow: &mut Flow, headers: &Headers, timeout: u32) -> Option<u32> {
+fn needs_more(service: &Service, headers: &Headers) -> bool {
+    mss::is_to_be_clamped(headers, service)
+        || service.affinity() != AffinityKind::ClientIpPort
+        || service.has_pins()
+}
+
+/// The backend that a flow is remembered to have.
+#[inline(always)]
+fn of_flow(flow: &mut Flow, headers: &Headers, timeout: u32) -> Option<&'static Backend> {
     // A request that is repeated is rare.
     if tcp::is_request(headers.tcp_flags) {
         return None;
@@ -97,17 +104,14 @@ fn of_flow(flow: &mut Flow, headers: &Headers, timeout: u32) -> Option<u32> {
         return None;
     }
     select::keep_flow(flow, headers, now);
-    Some(owner.backend)
+    Some(backend)
 }
 
-/// The index of the backend that the table names, 0 for none, if no flow can belong to another.
+/// The index of the backend that the table of the service with this index names, 0 for none, if no flow can belong to another.
 #[inline(always)]
-fn of_slot(service: &Service, key: &FlowKey, headers: &Headers) -> Option<u32> {
-    if service.selection() != Selection::Maglev {
-        return None;
-    }
-    let number = hash::scale(hash::client(key.client, key.client_port), service.table_size);
-    let slot = maps::slot(key.service, service.table_class(), number)?;
+fn of_slot(service: &Service, index: u32, headers: &Headers) -> Option<u32> {
+    let number = hash::scale(hash::client(headers.source, headers.ports.source), service.table_size);
+    let slot = maps::slot(index, service.table_class(), number)?;
     let may_differ = slot.has_changed() && service.tracking() == Tracking::Changes && headers.protocol == protocol::TCP;
     (!may_differ).then_some(slot.backend())
 }

@@ -116,6 +116,9 @@ fn at_once_by<'a>(
         return Some(xdp_action::XDP_PASS);
     }
     let headers = &parse(packet)?;
+    if headers.ttl <= 1 {
+        return None;
+    }
     let decision = if is_to_vip && let Some(service) = service::of_destination(headers) {
         at_once::forward(packet, headers, service)?
     } else if is_from_backend && let Some(backend) = service::backend_of_source(headers) {

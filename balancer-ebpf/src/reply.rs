@@ -47,7 +47,7 @@ pub(crate) fn forward_at_once(
     let backend = maps::backend(index)?;
     // A reset may be a refusal.
     let rare = backend.flags.contains(BackendFlags::SHARED_ENDPOINT) || headers.tcp_flags & tcp::RST != 0;
-    if headers.ttl <= 1 || rare {
+    if rare {
         return None;
     }
     let Some(flow) = flow_found_by(maps::flow_at_once, headers, index, backend, Purpose::Forward) else {

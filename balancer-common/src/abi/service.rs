@@ -124,7 +124,8 @@ pub struct Service {
     server_id_length: u8,
     watches_failures: u8,
     guard: u8,
-    _reserved: [u8; 11],
+    is_usual: u8,
+    _reserved: [u8; 10],
     // What only packets that begin a flow need, in a line of the CPU's cache of its own.
     per_client: Rate,
     in_all: Rate,
@@ -149,6 +150,7 @@ record!(
         server_id_length,
         watches_failures,
         guard,
+        is_usual,
         _reserved,
         per_client,
         in_all,
@@ -195,6 +197,18 @@ pub struct ServiceParts {
     pub limits: Limits,
 }
 
+impl ServiceParts {
+    /// Whether every packet may come and goes on as it came, by its flow or by its slot of the Maglev table.
+    fn is_usual(&self) -> bool {
+        self.affinity == AffinityKind::ClientIpPort
+            && !self.has_pins
+            && self.selection == Selection::Maglev
+            && self.mss == u16::MAX
+            && self.source_lists.is_none()
+            && self.limits == Limits::NONE
+    }
+}
+
 /// The service has source lists: a bit of what guards it.
 const HAS_SOURCE_LISTS: u8 = 1;
 /// The [`Generation`] of the source lists that counts: a bit of what guards a service.
@@ -225,7 +239,8 @@ impl From<ServiceParts> for Service {
                 Some(Generation::Odd) => HAS_SOURCE_LISTS,
                 Some(Generation::Even) => HAS_SOURCE_LISTS | GENERATION,
             } | if parts.limits == Limits::NONE { 0 } else { HAS_LIMITS },
-            _reserved: [0; 11],
+            is_usual: u8::from(parts.is_usual()),
+            _reserved: [0; 10],
             per_client: parts.limits.per_client,
             in_all: parts.limits.in_all,
             limit_mask: parts.limits.client_mask,
@@ -253,7 +268,8 @@ impl Service {
         server_id_length: 0,
         watches_failures: 0,
         guard: 0,
-        _reserved: [0; 11],
+        is_usual: 0,
+        _reserved: [0; 10],
         per_client: Rate::UNLIMITED,
         in_all: Rate::UNLIMITED,
         limit_mask: Address::UNSPECIFIED,
@@ -312,6 +328,19 @@ impl Service {
     #[inline(always)]
     pub const fn has_pins(&self) -> bool {
         self.has_pins != 0
+    }
+
+    /// Whether what most services do without can be left aside: affinity by anything but the client's address and port, pins, a
+    /// lowered MSS, source lists, limits, selection by anything but the table.
+    #[inline(always)]
+    pub const fn is_usual(&self) -> bool {
+        self.is_usual != 0
+    }
+
+    /// Whether every flow is remembered.
+    #[inline(always)]
+    pub const fn remembers_all(&self) -> bool {
+        self.tracking == Tracking::Full as u8
     }
 
     /// Whether connections that its backends refuse or leave unanswered are counted.

@@ -44,8 +44,8 @@ impl TableClass {
     pub(super) const fn from_u8(class: u8) -> Self {
         match class {
             0 => Self::Small,
-            2 => Self::Large,
-            _ => Self::Medium,
+            1 => Self::Medium,
+            _ => Self::Large,
         }
     }
 }

@@ -240,12 +240,15 @@ pub fn link<P: Packet + ?Sized>(packet: &P) -> Option<(EtherType, usize)> {
 #[inline(always)]
 fn ports<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Result<(Ports, u8), Unparsed> {
     let malformed = Unparsed::Malformed(headers.destination);
-    let (transport, payload) = (headers.transport as usize, headers.payload());
+    let transport = headers.transport as usize;
+    // Not what is left of the length, which may be nothing at all.
+    let before = transport.wrapping_sub(headers.network.into());
+    let ends = |length: usize| before + length <= headers.length as usize;
     match headers.protocol {
         protocol::TCP => {
             let header = packet.view::<Tcp>(transport).ok_or(malformed)?;
             let header_len = (header.data_offset >> 4) as usize * 4;
-            if header_len < Tcp::LEN || header_len > payload {
+            if header_len < Tcp::LEN || !ends(header_len) {
                 return Err(malformed);
             }
             let ports = Ports {
@@ -262,7 +265,7 @@ fn ports<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Result<(Ports, u8
                 Piece::Whole => length,
                 Piece::First | Piece::Later => UdpHdr::LEN,
             };
-            if length < UdpHdr::LEN || here > payload {
+            if length < UdpHdr::LEN || !ends(here) {
                 return Err(malformed);
             }
             let ports = Ports {

@@ -10,3 +10,9 @@ use crate::packet::XdpPacket;
 pub(super) fn prepare(packet: &mut XdpPacket<'_>, headers: &Headers, backend: &Backend) -> Result<(), DropReason> {
     tunnel::prepare(packet, headers, backend, Encapsulation::Gue)
 }
+
+/// [`prepare`] for a plain packet.
+#[inline(always)]
+pub(super) fn prepare_plain(packet: &mut XdpPacket<'_>, headers: &Headers, backend: &Backend) -> Result<(), DropReason> {
+    tunnel::prepare_plain(packet, headers, backend, Encapsulation::Gue)
+}

@@ -66,16 +66,15 @@ extern "C" fn prepare_to_forward(
     let backend = unsafe { backend.as_ref() };
     let prepared = match (headers, key, service, backend) {
         (Some(headers), Some(key), Some(service), Some(backend)) => {
-            prepare_here(&mut XdpPacket::new(&context), headers, key, service, backend)
+            prepare_any(&mut XdpPacket::new(&context), headers, key, service, backend)
         }
         _ => Err(DropReason::Internal),
     };
     outcome::number(prepared)
 }
 
-/// [`prepare`] without a call.
 #[inline(always)]
-pub(crate) fn prepare_here(
+fn prepare_any(
     packet: &mut XdpPacket<'_>,
     headers: &Headers,
     key: &FlowKey,
@@ -87,6 +86,24 @@ pub(crate) fn prepare_here(
         Forwarding::Dsr => dsr::prepare(packet, headers, backend),
         Forwarding::Ipip => ipip::prepare(packet, headers, backend),
         Forwarding::Gue => gue::prepare(packet, headers, backend),
+        // It has functions of its own.
+        Forwarding::FullNat => Err(DropReason::Internal),
+    }
+}
+
+/// [`prepare_alone`] for a plain packet, without a call. The backend does not share its endpoint.
+#[inline(always)]
+pub(crate) fn prepare_plain(
+    packet: &mut XdpPacket<'_>,
+    headers: &Headers,
+    service: &Service,
+    backend: &Backend,
+) -> Result<(), DropReason> {
+    match service.forwarding() {
+        Forwarding::Nat => nat::translate(packet, headers, backend).map(|_port| ()),
+        Forwarding::Dsr => dsr::prepare(packet, headers, backend),
+        Forwarding::Ipip => ipip::prepare_plain(packet, headers, backend),
+        Forwarding::Gue => gue::prepare_plain(packet, headers, backend),
         // It has functions of its own.
         Forwarding::FullNat => Err(DropReason::Internal),
     }

@@ -16,6 +16,16 @@ pub(super) fn prepare(
     key: &FlowKey,
     backend: &Backend,
 ) -> Result<(), DropReason> {
+    let port = translate(packet, headers, backend)?;
+    if backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
+        remember_way_back(headers, key, backend.address, port);
+    }
+    Ok(())
+}
+
+/// Does so without noting the way back. Returns the port that the packet goes to.
+#[inline(always)]
+pub(super) fn translate(packet: &mut XdpPacket<'_>, headers: &Headers, backend: &Backend) -> Result<Port, DropReason> {
     size::check(headers, headers.length, u32::from(backend.mtu))?;
     let port = match backend.port {
         ANY_PORT => headers.ports.destination,
@@ -23,10 +33,7 @@ pub(super) fn prepare(
     };
     rewrite::translate(packet, headers, End::Destination, backend.address, port).ok_or(DropReason::Malformed)?;
     rewrite::address_frame(packet, &backend.next_hop).ok_or(DropReason::Malformed)?;
-    if backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
-        remember_way_back(headers, key, backend.address, port);
-    }
-    Ok(())
+    Ok(port)
 }
 
 /// Notes which service port the flow's replies belong to, since the backend's address and port do not tell.

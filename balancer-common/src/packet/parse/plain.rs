@@ -62,7 +62,7 @@ pub fn parse_plain_ipv6<P: Packet + ?Sized>(packet: &P) -> Option<Headers> {
 
 #[inline(always)]
 fn complete<P: Packet + ?Sized>(packet: &P, mut headers: Headers) -> Option<Headers> {
-    if !is_for_one_host(packet.view(0)?) || !is_transport(headers.protocol) || !packet.surely_has(Ethernet::LEN + headers.length as usize) {
+    if !is_for_one_host(packet.view(0)?) || !packet.surely_has(Ethernet::LEN + headers.length as usize) {
         return None;
     }
     (headers.ports, headers.tcp_flags) = ports(packet, &headers).ok()?;
@@ -74,8 +74,7 @@ fn ipv4(header: &Ipv4Hdr) -> Option<Headers> {
     let length = u16::from_be_bytes(header.tot_len);
     let is_plain = header.vihl == IPV4_WITHOUT_OPTIONS
         && !ipv4::is_fragment(header)
-        && !ipv4::is_martian(header.src_addr)
-        && length >= Ipv4Hdr::LEN as u16;
+        && !may_be_martian(header.src_addr);
     is_plain.then_some(Headers {
         source: Address::v4(header.src_addr),
         destination: Address::v4(header.dst_addr),
@@ -86,6 +85,14 @@ fn ipv4(header: &Ipv4Hdr) -> Option<Headers> {
         ttl: header.ttl,
         ..PLAIN
     })
+}
+
+/// Whether a router may not forward what comes from this address, by its first byte alone: some of the addresses that are
+/// reserved are taken for martian too.
+#[inline(always)]
+const fn may_be_martian(source: [u8; 4]) -> bool {
+    let [first, ..] = source;
+    !matches!(first, 1..=126 | 128..=223)
 }
 
 #[inline(always)]

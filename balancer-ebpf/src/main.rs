@@ -82,9 +82,7 @@ enum Verdict {
 #[xdp(frags)]
 #[inline(always)]
 fn balancer(context: XdpContext) -> u32 {
-    if !trace::is_on()
-        && let Some(action) = at_once(&context)
-    {
+    if let Some(action) = at_once(&context) {
         return action;
     }
     maps::call_for_any_packet(&context);
@@ -111,8 +109,8 @@ fn at_once_by<'a>(
     parse: fn(&XdpPacket<'a>) -> Option<Headers>,
 ) -> Option<u32> {
     let [source, destination] = ends;
-    let (is_from_backend, is_to_vip) = (maps::may_be_backend(source), maps::may_be_vip(destination));
-    if !is_from_backend && !is_to_vip {
+    let is_to_vip = maps::may_be_vip(destination);
+    if !is_to_vip && !maps::may_be_backend(source) {
         return Some(xdp_action::XDP_PASS);
     }
     let headers = &parse(packet)?;
@@ -121,7 +119,9 @@ fn at_once_by<'a>(
     }
     let decision = if is_to_vip && let Some(service) = service::of_destination(headers) {
         at_once::forward(packet, headers, service)?
-    } else if is_from_backend && let Some(backend) = service::backend_of_source(headers) {
+    } else if maps::may_be_backend(source)
+        && let Some(backend) = service::backend_of_source(headers)
+    {
         if service::may_be_mapped(backend) {
             return None;
         }
@@ -133,7 +133,8 @@ fn at_once_by<'a>(
 }
 
 /// Balances any packet. A program of its own, which `balancer` tail-calls: calls within a program cost more than the
-/// packets that need none of them should pay, and the stack has no room for both.
+/// packets that need none of them should pay, and the stack has no room for both. While somebody follows what is decided, it is
+/// attached itself.
 #[xdp(frags)]
 fn any_packet(context: XdpContext) -> u32 {
     trace::begin(&context);

@@ -95,9 +95,9 @@ static NEIGHBOR_REQUESTS: RingBuf<NeighborRequest, 4_096> = RingBuf::new();
 /// By the ends of the answers.
 #[btf_map]
 static PROBED: LruHashMap<MappingKey, Probed, 65_536> = LruHashMap::new();
-/// By whether they tell what they decide.
+/// The one for any packet.
 #[btf_map]
-static PROGRAMS: ProgramArray<2> = ProgramArray::new();
+static PROGRAMS: ProgramArray<1> = ProgramArray::new();
 
 // The loader sets these too. None may begin as a value that the program has a reference to somewhere, such as zero: the
 // linker takes equal constants for one, and what the loader sets would change both.
@@ -119,7 +119,7 @@ static ANSWER_TIME: Global<u32> = Global::new(u32::MAX);
 #[inline(always)]
 pub(crate) fn call_for_any_packet(context: &XdpContext) {
     // SAFETY: nothing in this program has to be dropped.
-    unsafe { PROGRAMS.tail_call(context, u32::from(is_traced())) };
+    unsafe { PROGRAMS.tail_call(context, 0) };
 }
 
 /// This moment.

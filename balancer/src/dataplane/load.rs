@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail, ensure};
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{MapData, MapError, MapInfo, ProgramArray},
+    maps::{MapError, MapInfo, ProgramArray},
     programs::{ProgramError, Xdp},
 };
 use balancer_common::flow_table;
@@ -34,8 +34,8 @@ const ANSWER_TIME: Duration = Duration::from_millis(500);
 
 /// The program that is attached.
 pub(super) const BALANCER: &str = "balancer";
-/// The program that it ends by for packets that are not like nearly all.
-const ANY_PACKET: &str = "any_packet";
+/// The program that it ends by for packets that are not like nearly all. The one that tells is attached in its place.
+pub(super) const ANY_PACKET: &str = "any_packet";
 /// The map through which it does so.
 const PROGRAMS: &str = "PROGRAMS";
 /// The program that answers where a packet would go.
@@ -45,15 +45,17 @@ pub(super) const EXPLAIN: &str = "explain";
 pub(super) fn load(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
     require_btf()?;
     check_sizes(pins, capacity)?;
-    load_programs(pins, capacity, Telling::Nothing, &[BALANCER, ANY_PACKET, EXPLAIN])
+    let mut ebpf = load_programs(pins, capacity, Telling::Nothing, &[BALANCER, ANY_PACKET, EXPLAIN])?;
+    provide_calls(&mut ebpf)?;
+    Ok(ebpf)
 }
 
-/// Loads the programs that are attached once more, so that they tell what they decide. Nothing is attached.
+/// Loads the program for any packet once more, so that it tells what it decides. Nothing is attached.
 pub(super) fn load_tracing(pins: &Pins, capacity: Capacity) -> anyhow::Result<Ebpf> {
-    load_programs(pins, capacity, Telling::Decisions, &[BALANCER, ANY_PACKET])
+    load_programs(pins, capacity, Telling::Decisions, &[ANY_PACKET])
 }
 
-/// Whether programs tell what they decide. The number is also where the called program stands in its map.
+/// Whether programs tell what they decide.
 #[derive(Clone, Copy)]
 enum Telling {
     Nothing = 0,
@@ -94,7 +96,6 @@ fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[
     for name in programs {
         program(&mut ebpf, name)?.load().map_err(explain_program_error)?;
     }
-    provide_calls(&mut ebpf, telling)?;
     Ok(ebpf)
 }
 
@@ -109,26 +110,13 @@ fn flow_secret(pins: &Pins) -> anyhow::Result<u64> {
 }
 
 /// Sets the program that the attached one ends by when a packet takes it that far. It is pinned with the map.
-fn provide_calls(ebpf: &mut Ebpf, telling: Telling) -> anyhow::Result<()> {
+fn provide_calls(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     let called = program(ebpf, ANY_PACKET)?.fd()?.try_clone()?;
-    calls(ebpf)?.set(telling as u32, &called, 0)?;
-    Ok(())
-}
-
-/// Takes the program back that [`load_tracing`] has provided, after nothing that ends by it is attached any more.
-pub(super) fn withdraw_tracing(ebpf: &mut Ebpf) -> anyhow::Result<()> {
-    match calls(ebpf)?.clear_index(&(Telling::Decisions as u32)) {
-        Ok(()) => Ok(()),
-        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn calls(ebpf: &mut Ebpf) -> anyhow::Result<ProgramArray<&mut MapData>> {
     let map = ebpf
         .map_mut(PROGRAMS)
         .context("the eBPF object has no map of programs")?;
-    Ok(ProgramArray::try_from(map)?)
+    ProgramArray::try_from(map)?.set(0, &called, 0)?;
+    Ok(())
 }
 
 /// Sees to it that the kernel has type information of itself.

@@ -129,10 +129,6 @@ impl Dataplane {
     pub fn attach(&mut self, interfaces: &[Interface], mode: XdpMode) -> anyhow::Result<()> {
         let program = trace::attached(&mut self.ebpf, self.tracing.as_mut())?;
         self.attachments = attach::attach_all(program, &self.pins, interfaces, mode)?;
-        if self.tracing.is_none() {
-            // A daemon that was killed may have left it.
-            load::withdraw_tracing(&mut self.ebpf)?;
-        }
         Ok(())
     }
 

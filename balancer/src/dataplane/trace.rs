@@ -117,7 +117,6 @@ impl Dataplane {
     pub fn stop_trace(&mut self) -> anyhow::Result<()> {
         let ended = self.tracing.take();
         self.replace_program()?;
-        load::withdraw_tracing(&mut self.ebpf)?;
         drop(ended);
         Ok(())
     }
@@ -130,8 +129,8 @@ impl Dataplane {
 
 /// The program that is or has to be attached.
 pub(super) fn attached<'a>(ebpf: &'a mut Ebpf, tracing: Option<&'a mut Tracing>) -> anyhow::Result<&'a mut Xdp> {
-    let ebpf = tracing.map_or(ebpf, |Tracing(ebpf)| ebpf);
-    load::program(ebpf, load::BALANCER)
+    let (ebpf, name) = tracing.map_or((ebpf, load::BALANCER), |Tracing(ebpf)| (ebpf, load::ANY_PACKET));
+    load::program(ebpf, name)
 }
 
 /// Forgets what an earlier trace has left, and says what is asked for.

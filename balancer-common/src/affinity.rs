@@ -101,6 +101,13 @@ impl Phase {
         Self(phase)
     }
 
+    /// Whether the flow is in use and stays so with another packet of the client's with these TCP flags, its phase unchanged.
+    #[inline(always)]
+    pub const fn stays_open(self, flags: u8) -> bool {
+        const ENDING: u8 = Phase::CLIENT_ENDED | Phase::BACKEND_ENDED | Phase::CLIENT_RESET | Phase::BACKEND_RESET;
+        self.0 & (Self::OPEN | ENDING) == Self::OPEN && flags & (tcp::SYN | tcp::FIN | tcp::RST) == 0
+    }
+
     /// Whether the client has asked for a connection and got no answer yet.
     #[inline(always)]
     pub const fn awaits_answer(self) -> bool {

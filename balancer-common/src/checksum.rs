@@ -178,8 +178,10 @@ impl Update {
     /// The checksum that was `old` before the change.
     #[inline(always)]
     pub const fn apply(self, old: [u8; 2]) -> [u8; 2] {
-        // ~(~HC + ~m + m'), where ~m of the folded sum of the old words is its complement.
-        let sum = !u16::from_ne_bytes(old) as u64 + !self.removed.fold() as u64 + self.added.fold() as u64;
+        /// A zero of the arithmetic that is larger than any sum of words in headers, so that one can be taken from it.
+        const ZERO: u64 = (1 << 48) - 1;
+        // ~(~HC + ~m + m'), where ~m of the sum of the old words is what it lacks to a zero.
+        let sum = !u16::from_ne_bytes(old) as u64 + (ZERO - self.removed.0) + self.added.0;
         Sum(sum).checksum()
     }
 

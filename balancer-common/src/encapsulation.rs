@@ -9,7 +9,7 @@ use network_types::{
 };
 
 use crate::{
-    abi::{Address, NextHop, Port, protocol},
+    abi::{Address, NextHop, Port, halves, protocol},
     checksum::Sum,
     hash,
     packet::{EtherType, Ethernet, Family, Headers, Packet, Piece, Tags, Wire},
@@ -319,9 +319,8 @@ impl<'a> Wrapping<'a> {
     /// which the flows of one backend would be alike.
     #[inline(always)]
     fn flow(&self) -> u32 {
-        let [a, b] = self.headers.ports.source;
-        let [c, d] = self.headers.ports.destination;
-        (hash::words(self.headers.source.words(), u32::from_be_bytes([a, b, c, d])) >> 32) as u32
+        let ports = halves(self.headers.ports.source, self.headers.ports.destination);
+        (hash::words(self.headers.source.words(), u32::from_be(ports)) >> 32) as u32
     }
 
     #[inline(always)]

@@ -159,7 +159,7 @@ pub const fn prefers_second(first: Room, second: Room) -> bool {
     second.readiness.0 > first.readiness.0
 }
 
-/// An entry without a flow. Its key means nothing.
+/// An entry without a flow. Its key is zero, since packets look for their flow by the key alone.
 pub const VACANT: Owner = Owner {
     backend: 0,
     incarnation: 0,

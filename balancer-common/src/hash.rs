@@ -67,10 +67,9 @@ const fn fold(product: u64) -> u64 {
 #[inline(always)]
 pub const fn client(address: Address, port: Port) -> u32 {
     let [first, second] = address.words();
-    let [high, low] = port;
     let words = words(
         [u64::from_be(first), u64::from_be(second)],
-        u16::from_be_bytes([high, low]) as u32,
+        u16::from_be_bytes(port) as u32,
     );
     (words >> 32) as u32
 }

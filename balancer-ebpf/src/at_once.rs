@@ -4,10 +4,8 @@
 
 use balancer_common::{
     DropReason,
-    abi::{
-        AffinityKind, Backend, BackendFlags, Flow, Forwarding, Owner, Selection, Service, Tracking, protocol,
-    },
-    affinity::tcp,
+    abi::{AffinityKind, Backend, BackendFlags, Flow, Forwarding, Owner, Selection, Service, Tracking, protocol},
+    affinity::{self, tcp},
     hash,
     packet::Headers,
 };
@@ -84,26 +82,31 @@ pub(crate) fn forward(
 /// Whether the service asks for something of the packet that the long way alone knows.
 #[inline(always)]
 fn needs_more(service: &Service, headers: &Headers) -> bool {
-    mss::is_to_be_clamped(headers, service)
-        || service.affinity() != AffinityKind::ClientIpPort
-        || service.has_pins()
+    mss::is_to_be_clamped(headers, service) || service.affinity() != AffinityKind::ClientIpPort || service.has_pins()
 }
 
 /// The backend that a flow is remembered to have.
 #[inline(always)]
 fn of_flow(flow: &mut Flow, headers: &Headers, timeout: u32) -> Option<&'static Backend> {
-    // A request that is repeated is rare.
-    if tcp::is_request(headers.tcp_flags) {
+    let owner = flow.owner;
+    let backend = maps::backend(owner.backend)?;
+    if !select::serves_flows(backend) || backend.incarnation != owner.incarnation {
         return None;
     }
     let now = maps::now();
-    let owner = flow.owner;
-    let backend = maps::backend(owner.backend)?;
-    let serves = select::serves_flows(backend) && backend.incarnation == owner.incarnation;
-    if !serves || !select::is_remembered(flow, now, timeout) {
+    if flow.phase.stays_open(headers.tcp_flags) {
+        if flow.last_seen != now {
+            if !affinity::is_remembered(now, flow.last_seen, timeout) {
+                return None;
+            }
+            flow.last_seen = now;
+        }
+    // A request that is repeated is rare.
+    } else if tcp::is_request(headers.tcp_flags) || !select::is_remembered(flow, now, timeout) {
         return None;
+    } else {
+        select::keep_flow(flow, headers, now);
     }
-    select::keep_flow(flow, headers, now);
     Some(backend)
 }
 

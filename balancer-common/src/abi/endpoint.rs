@@ -1,6 +1,6 @@
 //! Addresses with ports that the XDP program recognises, found through the [perfect hash](crate::perfect_hash).
 
-use super::{Address, Port, record};
+use super::{Address, Port, halves, record};
 use crate::hash;
 
 /// What an [`Endpoint`] stands for.
@@ -34,10 +34,9 @@ impl EndpointKey {
     /// who wants its meaning asks for it.
     #[inline(always)]
     pub const fn new(role: Role, address: Address, port: Port, protocol: u8) -> Self {
-        let [high, low] = port;
         Self {
             address,
-            selector: u32::from_ne_bytes([high, low, protocol, role as u8]),
+            selector: halves(port, [protocol, role as u8]),
         }
     }
 

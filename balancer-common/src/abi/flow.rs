@@ -1,6 +1,6 @@
 //! What the data plane remembers of flows and clients.
 
-use super::{Address, Port, Tick, record};
+use super::{Address, Port, Tick, halves, record};
 use crate::affinity::Phase;
 
 /// What a client's flow to a service is remembered by.
@@ -31,12 +31,11 @@ impl FlowKey {
     #[inline(always)]
     pub const fn words(&self) -> [u64; 3] {
         let [first, second] = self.client.words();
-        let ports = [self.client_port, self.service_port];
-        let [client_port, service_port] = [u16::from_ne_bytes(ports[0]) as u64, u16::from_ne_bytes(ports[1]) as u64];
+        let ports = halves(self.client_port, self.service_port) as u64;
         let third = if cfg!(target_endian = "little") {
-            service_port << 48 | client_port << 32 | self.service as u64
+            ports << 32 | self.service as u64
         } else {
-            (self.service as u64) << 32 | client_port << 16 | service_port
+            (self.service as u64) << 32 | ports
         };
         [first, second, third]
     }
@@ -79,7 +78,8 @@ record!(
     16
 );
 
-/// A flow that is remembered, or room for one: then its owner is [vacant](crate::flow_table::VACANT).
+/// A flow that is remembered, or room for one: then its owner is [vacant](crate::flow_table::VACANT), and its key is zero, which no
+/// flow has.
 ///
 /// Whoever wants to write to it first puts [`CLAIMED`](crate::flow_table::CLAIMED) in the place of the owner, and the new owner
 /// last, each by one access to a word of 64 bits.

@@ -52,7 +52,7 @@ pub use trace::{CAPTURED, Capture, Decision, TraceFilter};
 pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];
@@ -103,6 +103,17 @@ macro_rules! record {
     };
 }
 pub(crate) use record;
+
+/// A word of memory from its halves. Byte by byte, the compiler for BPF would not find them again.
+#[inline(always)]
+pub(crate) const fn halves(first: [u8; 2], second: [u8; 2]) -> u32 {
+    let (first, second) = (u16::from_ne_bytes(first) as u32, u16::from_ne_bytes(second) as u32);
+    if cfg!(target_endian = "little") {
+        second << 16 | first
+    } else {
+        first << 16 | second
+    }
+}
 
 /// Bytes of the field that the function picks.
 pub(crate) const fn size_of_field<Record, Field>(_pick: fn(&Record) -> &Field) -> usize {

@@ -8,8 +8,9 @@ mod tags;
 
 pub use headers::{EtherType, Ethernet, Ipv6Extension, Tcp, Vlan, Wire};
 pub use parse::{
-    Family, Fragment, Headers, Piece, Ports, Unparsed, ends_ipv4, ends_ipv6, link, parse, parse_network, parse_plain, parse_plain_ipv4,
-    parse_plain_ipv6, parse_quoted, parse_quoted_network, parse_quoted_ports, parse_transport, plain_family,
+    Family, Fragment, Headers, Piece, Ports, Unparsed, ends_ipv4, ends_ipv6, link, parse, parse_network, parse_plain,
+    parse_plain_ipv4, parse_plain_ipv6, parse_quoted, parse_quoted_network, parse_quoted_ports, parse_transport,
+    plain_family,
 };
 pub use tags::Tags;
 

@@ -207,8 +207,7 @@ pub fn parse_transport<P: Packet + ?Sized>(packet: &P, headers: &mut Headers) ->
         }
         return Ok(());
     }
-    (headers.ports, headers.tcp_flags) = ports(packet, headers)?;
-    Ok(())
+    note_ports(packet, headers)
 }
 
 /// What was sent to a group of hosts is not to be forwarded by each of them (RFC 1812, 5.3.4).
@@ -236,9 +235,9 @@ pub fn link<P: Packet + ?Sized>(packet: &P) -> Option<(EtherType, usize)> {
     Some((ether_type, offset))
 }
 
-/// The ports in the transport header, which has to be in the packet as a whole.
+/// Notes the ports in the transport header, which has to be in the packet as a whole, and its flags.
 #[inline(always)]
-fn ports<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Result<(Ports, u8), Unparsed> {
+fn note_ports<P: Packet + ?Sized>(packet: &P, headers: &mut Headers) -> Result<(), Unparsed> {
     let malformed = Unparsed::Malformed(headers.destination);
     let transport = headers.transport as usize;
     // Not what is left of the length, which may be nothing at all.
@@ -251,11 +250,12 @@ fn ports<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Result<(Ports, u8
             if header_len < Tcp::LEN || !ends(header_len) {
                 return Err(malformed);
             }
-            let ports = Ports {
+            headers.ports = Ports {
                 source: header.source,
                 destination: header.destination,
             };
-            Ok((ports, header.flags))
+            headers.tcp_flags = header.flags;
+            Ok(())
         }
         protocol::UDP => {
             let header = packet.view::<UdpHdr>(transport).ok_or(malformed)?;
@@ -268,11 +268,11 @@ fn ports<P: Packet + ?Sized>(packet: &P, headers: &Headers) -> Result<(Ports, u8
             if length < UdpHdr::LEN || !ends(here) {
                 return Err(malformed);
             }
-            let ports = Ports {
+            headers.ports = Ports {
                 source: header.src,
                 destination: header.dst,
             };
-            Ok((ports, 0))
+            Ok(())
         }
         _ => Err(Unparsed::Foreign),
     }

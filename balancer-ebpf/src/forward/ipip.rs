@@ -13,6 +13,10 @@ pub(super) fn prepare(packet: &mut XdpPacket<'_>, headers: &Headers, backend: &B
 
 /// [`prepare`] for a plain packet.
 #[inline(always)]
-pub(super) fn prepare_plain(packet: &mut XdpPacket<'_>, headers: &Headers, backend: &Backend) -> Result<(), DropReason> {
+pub(super) fn prepare_plain(
+    packet: &mut XdpPacket<'_>,
+    headers: &Headers,
+    backend: &Backend,
+) -> Result<(), DropReason> {
     tunnel::prepare_plain(packet, headers, backend, Encapsulation::Ipip)
 }

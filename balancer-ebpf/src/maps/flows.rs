@@ -23,7 +23,7 @@ static FLOW_PAGES: Global<u32> = Global::new(21_845);
 static FLOW_SECRET: Global<u64> = Global::new(0x5ec3_e700_0000_0001);
 
 /// Bytes of an entry.
-const STRIDE: u32 = size_of::<FlowEntry>() as u32;
+const STRIDE: u64 = size_of::<FlowEntry>() as u64;
 
 /// The buckets in which a flow may stand.
 #[inline(always)]
@@ -43,7 +43,15 @@ pub(crate) fn flow(key: &FlowKey) -> Option<&'static mut Flow> {
 /// [`flow`] without a call.
 #[inline(always)]
 pub(crate) fn flow_at_once(key: &FlowKey) -> Option<&'static mut Flow> {
-    flow_at(find(key)?)
+    let [first, second] = places(key);
+    let words = key.words();
+    let mut bucket = FLOWS.get_ptr_mut(first)?;
+    let mut offset = search(bucket, words);
+    if offset > LAST {
+        bucket = FLOWS.get_ptr_mut(second)?;
+        offset = search(bucket, words);
+    }
+    flow_in(bucket, offset)
 }
 
 #[unsafe(no_mangle)]
@@ -51,7 +59,7 @@ pub(crate) fn flow_at_once(key: &FlowKey) -> Option<&'static mut Flow> {
 extern "C" fn find_flow(key: *const FlowKey) -> u64 {
     // SAFETY: the caller passes a reference, and the verifier knows the size of what it points to.
     let key = unsafe { key.as_ref() };
-    key.and_then(find).unwrap_or(NOWHERE.into())
+    key.and_then(find).unwrap_or(NOWHERE)
 }
 
 /// The bucket of a flow, in the upper half, and the offset of its entry there, which is beyond all of them if there is none.
@@ -60,60 +68,59 @@ fn find(key: &FlowKey) -> Option<u64> {
     let [first, second] = places(key);
     let words = key.words();
     let mut place = first;
-    let mut offset = search(first, words)?;
-    if offset >= NOWHERE {
+    let mut offset = search(FLOWS.get_ptr_mut(first)?, words);
+    if offset > LAST {
         place = second;
-        offset = search(second, words)?;
+        offset = search(FLOWS.get_ptr_mut(second)?, words);
     }
-    Some(u64::from(place) << 32 | u64::from(offset))
+    Some(u64::from(place) << 32 | offset)
 }
 
 #[inline(always)]
 fn flow_at(found: u64) -> Option<&'static mut Flow> {
-    let entry = entry((found >> 32) as u32, found as u32)?;
+    let bucket = FLOWS.get_ptr_mut((found >> 32) as u32)?;
+    flow_in(bucket, found as u32 as u64)
+}
+
+#[inline(always)]
+fn flow_in(bucket: *mut FlowBucket, offset: u64) -> Option<&'static mut Flow> {
+    let entry = entry(bucket, offset)?;
     // SAFETY: the memory is the map's for good. Another CPU or the daemon may write it meanwhile, whole words at a time: at
     // worst a packet is sent where another flow goes that has just taken the place of this one.
     Some(unsafe { &mut (*entry).flow })
 }
 
 /// An offset at which there is no entry.
-const NOWHERE: u32 = size_of::<FlowBucket>() as u32;
+const NOWHERE: u64 = size_of::<FlowBucket>() as u64;
+/// The offset of a bucket's last entry.
+const LAST: u64 = 2 * STRIDE;
 
-/// The offset of the flow's entry in the bucket, or one beyond it. Without a branch for each entry: the verifier would follow each
-/// way on its own, and the CPU could not foresee them.
+/// The offset of the flow's entry in the bucket, or one beyond all of them. Without a branch for each entry: the verifier would
+/// follow each way on its own, and the CPU could not foresee them.
 #[inline(always)]
-fn search(bucket: u32, key: [u64; 3]) -> Option<u32> {
-    let bucket: &FlowBucket = FLOWS.get(bucket)?;
-    let [first, second, third] = &bucket.entries;
-    let offset = NOWHERE as u64
-        - holds(first, key) * NOWHERE as u64
-        - holds(second, key) * (NOWHERE - STRIDE) as u64
-        - holds(third, key) * (NOWHERE - 2 * STRIDE) as u64;
-    Some(offset as u32)
+fn search(bucket: *const FlowBucket, key: [u64; 3]) -> u64 {
+    // SAFETY: as in `flow_in`.
+    let [first, second, third] = unsafe { &(*bucket).entries };
+    let offset = LAST + (differs(third, key) & (NOWHERE - LAST));
+    let offset = STRIDE ^ ((offset ^ STRIDE) & differs(second, key));
+    offset & differs(first, key)
 }
 
-/// One if this is the flow's entry, zero if it is not.
+/// All ones if this is not the flow's entry, zero if it is. One that is nobody's has no flow's key.
 #[inline(always)]
-fn holds(entry: &FlowEntry, key: [u64; 3]) -> u64 {
+fn differs(entry: &FlowEntry, key: [u64; 3]) -> u64 {
     let ([a, b, c], [d, e, f]) = (entry.key.words(), key);
     let difference = (a ^ d) | (b ^ e) | (c ^ f);
-    let taken = u64::from(entry.flow.owner.backend);
-    is_zero(difference) & (is_zero(taken) ^ 1)
-}
-
-/// One for zero, and zero for all else.
-#[inline(always)]
-fn is_zero(number: u64) -> u64 {
-    opaque((number | opaque(number.wrapping_neg())) >> 63) ^ 1
+    let sign = opaque(difference | opaque(difference.wrapping_neg()));
+    (sign.cast_signed() >> (u64::BITS - 1)).cast_unsigned()
 }
 
 /// The entry at an offset in a bucket.
 #[inline(always)]
-fn entry(bucket: u32, offset: u32) -> Option<*mut FlowEntry> {
-    if offset > 2 * STRIDE {
+fn entry(bucket: *mut FlowBucket, offset: u64) -> Option<*mut FlowEntry> {
+    if offset > LAST {
         return None;
     }
-    let bucket: *mut FlowBucket = FLOWS.get_ptr_mut(bucket)?;
     // SAFETY: the last entry of a bucket begins at the offset that was compared with.
     Some(unsafe { bucket.cast::<u8>().add(offset as usize) }.cast())
 }
@@ -141,7 +148,10 @@ extern "C" fn insert_flow(key: *const FlowKey, flow: *const Flow, may_displace: 
         (first, first_room)
     };
     let written = room.readiness != Readiness::NONE
-        && entry(bucket, room.entry * STRIDE).is_some_and(|entry| write(entry, key, flow).is_some());
+        && FLOWS
+            .get_ptr_mut(bucket)
+            .and_then(|bucket| entry(bucket, u64::from(room.entry) * STRIDE))
+            .is_some_and(|entry| write(entry, key, flow).is_some());
     if !written {
         count_event(Event::FlowNotRemembered);
     } else if room.readiness.is_displacement() {

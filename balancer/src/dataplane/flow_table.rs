@@ -12,7 +12,7 @@ use std::{
 
 use balancer_common::{
     abi::{Flow, FlowBucket, FlowEntry, FlowKey, Owner},
-    flow_table::{self, Geometry, VACANT},
+    flow_table::{self, CLAIMED, Geometry, VACANT},
 };
 
 use super::shared::{Mapping, Shared};
@@ -96,10 +96,27 @@ impl Entry {
         Some(entry_of([first, second, third, owner, seen]))
     }
 
+    /// Has the entry be `next`'s, or nobody's, if it still is the present owner's.
     fn replace_owner(&self, present: Owner, next: Owner) -> bool {
-        let exchanged =
-            self.owner
-                .compare_exchange(word_of(present), word_of(next), Ordering::AcqRel, Ordering::Relaxed);
+        if next != VACANT {
+            return self.exchange(present, next);
+        }
+        // While it is claimed, nobody else writes the key.
+        let claimed = self.exchange(present, CLAIMED);
+        if claimed {
+            for word in &self.key {
+                word.store(0, Ordering::Release);
+            }
+            self.owner.store(word_of(VACANT), Ordering::Release);
+        }
+        claimed
+    }
+
+    fn exchange(&self, present: Owner, next: Owner) -> bool {
+        let (present, next) = (word_of(present), word_of(next));
+        let exchanged = self
+            .owner
+            .compare_exchange(present, next, Ordering::AcqRel, Ordering::Relaxed);
         exchanged.is_ok()
     }
 }

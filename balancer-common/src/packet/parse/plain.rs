@@ -2,7 +2,9 @@
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use super::{Ethernet, Family, Fragment, Headers, Packet, Ports, ipv4, ipv6, is_for_one_host, is_transport, ports};
+use super::{
+    Ethernet, Family, Fragment, Headers, Packet, Ports, ipv4, ipv6, is_for_one_host, is_transport, note_ports,
+};
 use crate::abi::Address;
 
 /// Version 4 and a header of five words: no options.
@@ -65,16 +67,15 @@ fn complete<P: Packet + ?Sized>(packet: &P, mut headers: Headers) -> Option<Head
     if !is_for_one_host(packet.view(0)?) || !packet.surely_has(Ethernet::LEN + headers.length as usize) {
         return None;
     }
-    (headers.ports, headers.tcp_flags) = ports(packet, &headers).ok()?;
+    note_ports(packet, &mut headers).ok()?;
     Some(headers)
 }
 
 #[inline(always)]
 fn ipv4(header: &Ipv4Hdr) -> Option<Headers> {
     let length = u16::from_be_bytes(header.tot_len);
-    let is_plain = header.vihl == IPV4_WITHOUT_OPTIONS
-        && !ipv4::is_fragment(header)
-        && !may_be_martian(header.src_addr);
+    let is_plain =
+        header.vihl == IPV4_WITHOUT_OPTIONS && !ipv4::is_fragment(header) && !may_be_martian(header.src_addr);
     is_plain.then_some(Headers {
         source: Address::v4(header.src_addr),
         destination: Address::v4(header.dst_addr),

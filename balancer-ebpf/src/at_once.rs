@@ -114,7 +114,7 @@ fn of_flow(flow: &mut Flow, headers: &Headers, timeout: u32) -> Option<&'static 
 #[inline(always)]
 fn of_slot(service: &Service, index: u32, headers: &Headers) -> Option<u32> {
     let number = hash::scale(hash::client(headers.source, headers.ports.source), service.table_size);
-    let slot = maps::slot(index, service.table_class(), number)?;
+    let slot = maps::slot(index, service, number)?;
     let may_differ = slot.has_changed() && service.tracking() == Tracking::Changes && headers.protocol == protocol::TCP;
     (!may_differ).then_some(slot.backend())
 }

@@ -195,12 +195,14 @@ pub(crate) fn anew<T>(written: &mut T) {
 
 /// What the service's Maglev table holds in `slot`.
 #[inline(always)]
-pub(crate) fn slot(service: u32, class: TableClass, slot: u32) -> Option<Slot> {
+pub(crate) fn slot(index: u32, service: &Service, slot: u32) -> Option<Slot> {
     let slot = opaque(slot.into()) as usize;
-    let bits = match class {
-        TableClass::Small => SMALL_TABLES.get_value(service, &0)?.get(slot),
-        TableClass::Medium => MEDIUM_TABLES.get_value(service, &0)?.get(slot),
-        TableClass::Large => LARGE_TABLES.get_value(service, &0)?.get(slot),
+    let bits = if service.has_table(TableClass::Medium) {
+        MEDIUM_TABLES.get_value(index, &0)?.get(slot)
+    } else if service.has_table(TableClass::Small) {
+        SMALL_TABLES.get_value(index, &0)?.get(slot)
+    } else {
+        LARGE_TABLES.get_value(index, &0)?.get(slot)
     };
     bits.copied().map(Slot::from_bits)
 }

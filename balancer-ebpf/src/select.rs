@@ -153,7 +153,7 @@ fn choose(
     }
     selection.client = identity.client;
     let number = identity.slot(service);
-    let slot = maps::slot(key.service, service.table_class(), number).unwrap_or_default();
+    let slot = maps::slot(key.service, service, number).unwrap_or_default();
     let moving = tracking == Tracking::Changes && headers.protocol == protocol::TCP && slot.has_changed();
     if moving {
         let known = of_flow(service, key, headers, now, purpose, &mut refreshed)?;
@@ -231,7 +231,7 @@ fn of_client(
 #[inline(always)]
 fn emptier(service: &Service, identity: &Identity, backend: u32) -> u32 {
     let (index, number) = (identity.client.service, identity.other_slot(service));
-    let other = maps::slot(index, service.table_class(), number).unwrap_or_default();
+    let other = maps::slot(index, service, number).unwrap_or_default();
     let other = serving(index, number, other.backend());
     match (maps::load(backend), maps::load(other)) {
         (Some(load), Some(others)) if others.is_lighter_than(load) => other,
@@ -284,7 +284,7 @@ extern "C" fn serving_after(index: u32, slot: u32, steps: u32) -> u32 {
     let Some(number) = circle.slot_at(circle.place_of(slot).wrapping_add(steps)) else {
         return 0;
     };
-    let slot = maps::slot(index, service.table_class(), number).unwrap_or_default();
+    let slot = maps::slot(index, service, number).unwrap_or_default();
     match maps::backend(slot.backend()) {
         Some(backend) if takes_clients(backend) => slot.backend(),
         _ => 0,

@@ -276,6 +276,12 @@ impl Service {
         _padding: [0; 16],
     };
 
+    /// Whether the service's table is of this class.
+    #[inline(always)]
+    pub const fn has_table(&self, class: TableClass) -> bool {
+        self.table_class == class as u8
+    }
+
     /// Which of the table maps holds the service's table.
     #[inline(always)]
     pub const fn table_class(&self) -> TableClass {

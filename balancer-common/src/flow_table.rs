@@ -1,8 +1,8 @@
 //! Where a flow stands in the flow table, and which entry makes room for another one.
 //!
-//! The table is an array of [buckets](FlowBucket). Each flow has two of them by its hash, and stands in the one that had
-//! more room when it began (Azar et al., "Balanced Allocations", 1994): with two entries for every flow that there is to be room
-//! for, one flow in a thousand finds both full when there are as many as that.
+//! The table is an array of [buckets](FlowBucket). Each flow has two of them by its hash, and stands in the first if that had
+//! room for two when it began, else in the one that had more (Azar et al., "Balanced Allocations", 1994): with two entries for every
+//! flow that there is to be room for, two flows in a thousand find both full when there are as many as that.
 
 use crate::{
     abi::{FlowBucket, FlowKey, Owner, Tick},
@@ -153,10 +153,12 @@ impl Room {
     }
 }
 
-/// Whether a flow stands in the second of its buckets rather than the first, which is looked at first.
+/// Whether a flow stands in the second of its buckets rather than the first, which is looked at first. Where the first has room for
+/// another flow beside it the second need not be looked at, unless the flow is there already.
 #[inline(always)]
 pub const fn prefers_second(first: Room, second: Room) -> bool {
-    second.readiness.0 > first.readiness.0
+    let is_there = second.readiness.0 == Readiness::SAME.0;
+    second.readiness.0 > first.readiness.0 && (is_there || first.readiness.0 <= Readiness::FREE.0)
 }
 
 /// An entry without a flow. Its key is zero, since packets look for their flow by the key alone.

@@ -71,7 +71,12 @@ pub(crate) fn forward(
             backend: backend_index,
             incarnation: backend.incarnation,
         };
-        inbound::remember_flow(&select::flow_key(index, headers), headers, service, owner);
+        let flow = inbound::first_of_flow(headers, owner);
+        maps::remember_new_flow(
+            &select::flow_key(index, headers),
+            &flow,
+            service.forwarding().replies_return(),
+        );
     }
     inbound::count(headers, index, backend_index, begins_flow);
     Some(Ok(Verdict::Send {

@@ -89,16 +89,25 @@ fn remember(key: &FlowKey, headers: &Headers, service: &Service, selection: &Sel
 
 /// Notes where the flow goes that this packet is the first one of.
 #[inline(always)]
-pub(crate) fn remember_flow(key: &FlowKey, headers: &Headers, service: &Service, owner: Owner) {
-    let flow = Flow {
+fn remember_flow(key: &FlowKey, headers: &Headers, service: &Service, owner: Owner) {
+    // Answers that pass here are known by their flow.
+    maps::remember_flow(
+        key,
+        &first_of_flow(headers, owner),
+        service.forwarding().replies_return(),
+    );
+}
+
+/// What is remembered of a flow that this packet is the first one of.
+#[inline(always)]
+pub(crate) fn first_of_flow(headers: &Headers, owner: Owner) -> Flow {
+    Flow {
         owner,
         last_seen: maps::now(),
         phase: Phase::first(headers.protocol, headers.tcp_flags),
         _padding: 0,
         _reserved: 0,
-    };
-    // Answers that pass here are known by their flow.
-    maps::remember_flow(key, &flow, service.forwarding().replies_return());
+    }
 }
 
 /// Counts a packet that is forwarded.

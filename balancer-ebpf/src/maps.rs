@@ -34,7 +34,7 @@ use crate::failures::Failure;
 pub(crate) use access::may_use;
 pub(crate) use answers::{limit, may_answer, note_limit, sum};
 pub(crate) use budgets::{coarse_time, has_token, identify_client, service_has_token, take_of_client, take_of_service};
-pub(crate) use flows::{advance, flow, flow_at_once, load, remember_flow};
+pub(crate) use flows::{advance, flow, flow_at_once, load, remember_flow, remember_new_flow};
 pub(crate) use mappings::{Passage, add_mapping, mapping, passage, remember_source, source, source_pool, take_over};
 pub(crate) use strangers::{may_be_backend, may_be_vip};
 pub(crate) use trace::{capture, is_traced, tell_capture, tell_decision, trace_budget, trace_filter};

@@ -10,7 +10,7 @@ use balancer_common::{
     flow_table::{self, CLAIMED, Geometry, Readiness, Room},
 };
 
-use super::{add, count_event, exchange, lifetimes, now, opaque, service};
+use super::{count_event, exchange, lifetimes, now, opaque, service};
 
 #[btf_map]
 static FLOWS: Array<FlowBucket, 699_072, { BPF_F_MMAPABLE as usize }> = Array::new();
@@ -130,6 +130,31 @@ fn entry(bucket: *mut FlowBucket, offset: u64) -> Option<*mut FlowEntry> {
 #[inline(always)]
 pub(crate) fn remember_flow(key: &FlowKey, flow: &Flow, may_displace: bool) {
     insert_flow(&raw const *key, &raw const *flow, may_displace);
+}
+
+/// [`remember_flow`] for a flow that has been looked for and not found: without a call where the first of its buckets has room for
+/// two, as nearly all have.
+#[inline(always)]
+pub(crate) fn remember_new_flow(key: &FlowKey, flow: &Flow, may_displace: bool) {
+    if add(key, flow).is_none() {
+        remember_flow(key, flow, may_displace);
+    }
+}
+
+/// Adds a flow to its first bucket if there is room for two, which is what [`flow_table::prefers_second`] says.
+#[inline(always)]
+fn add(key: &FlowKey, flow: &Flow) -> Option<()> {
+    let [first, _] = places(key);
+    let bucket = FLOWS.get_ptr_mut(first)?;
+    // SAFETY: as in `flow_in`.
+    let entries = unsafe { &(*bucket).entries };
+    let [first, second, third] = entries.each_ref().map(|entry| entry.flow.owner == flow_table::VACANT);
+    let offset = match (first, second, third) {
+        (true, true, _) | (true, _, true) => 0,
+        (_, true, true) => STRIDE,
+        _ => return None,
+    };
+    write(entry(bucket, offset)?, key, flow)
 }
 
 #[unsafe(no_mangle)]
@@ -256,7 +281,7 @@ fn add_load(owner: Owner, flows: u64) {
             // SAFETY: as above.
             let count = unsafe { &raw mut (*load).flows };
             // SAFETY: as above.
-            unsafe { add(count, flows) };
+            unsafe { super::add(count, flows) };
         }
     }
 }

@@ -141,3 +141,24 @@ fn what_a_remembered_backend_means_follows_from_its_flags() {
         );
     }
 }
+
+#[test]
+fn what_stays_open_is_open_and_does_not_change() {
+    let mut stays = 0;
+    for (bits, flags) in (0..=u8::MAX).flat_map(|bits| (0..=u8::MAX).map(move |flags| (bits, flags))) {
+        let phase = Phase(bits);
+        if phase.stays_open(flags) {
+            stays += 1;
+            assert_eq!(phase.stage(), Stage::Open, "{bits:#x} {flags:#x}");
+            assert_eq!(phase.after(Sender::Client, flags), phase, "{bits:#x} {flags:#x}");
+        }
+    }
+    assert!(stays > 0);
+    let used = phase(&[
+        (Sender::Client, tcp::SYN),
+        (Sender::Backend, tcp::SYN | tcp::ACK),
+        (Sender::Client, tcp::ACK),
+    ]);
+    assert!(used.stays_open(tcp::ACK));
+    assert!(!used.stays_open(tcp::ACK | tcp::FIN) && !used.stays_open(tcp::RST) && !used.stays_open(tcp::SYN));
+}

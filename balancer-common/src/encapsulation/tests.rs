@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     abi::Mac,
     packet::{
-        parse,
+        parse, parse_plain,
         samples::{Extension, Sample, samples},
     },
 };
@@ -168,6 +168,23 @@ fn encapsulation() -> impl Strategy<Value = Encapsulation> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_048))]
+
+    #[test]
+    fn a_plain_packet_is_wrapped_alike(
+        sample in prop::sample::select(Sample::plain().to_vec()),
+        traffic_class: u8,
+        payload in prop::collection::vec(any::<u8>(), 0..100),
+        encapsulation in encapsulation(),
+        outer in family(),
+    ) {
+        let plain = marked(&Sample { payload, ..sample }, traffic_class);
+        let headers = parse_plain(plain.as_slice()).unwrap();
+        let room = vec![0xa5; encapsulation.overhead(outer) as usize];
+        let mut frame = [room, plain.clone()].concat();
+        let done = wrap_plain(frame.as_mut_slice(), &headers, encapsulation, outer, ends(outer), &NEXT_HOP);
+        prop_assert_eq!(done, Some(()));
+        prop_assert_eq!(frame, wrapped(&plain, encapsulation, ends(outer)));
+    }
 
     #[test]
     fn a_wrapped_packet_is_the_one_that_would_be_built_anew(

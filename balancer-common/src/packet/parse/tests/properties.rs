@@ -204,7 +204,13 @@ fn byte() -> impl Strategy<Value = u8> {
 #[test]
 fn plain_packets_are_parsed_the_short_way_and_no_others() {
     for sample in Sample::plain() {
-        assert_eq!(parse_plain(sample.frame().as_slice()), Some(sample.headers()));
+        let (frame, headers) = (sample.frame(), sample.headers());
+        assert_eq!(parse_plain(frame.as_slice()), Some(headers));
+        let ends = match headers.family {
+            Family::V4 => ends_ipv4(frame.as_slice()),
+            Family::V6 => ends_ipv6(frame.as_slice()),
+        };
+        assert_eq!(ends, Some([headers.source, headers.destination]));
         let tagged = Sample {
             tags: vec![ether_type::VLAN_TAGGED_FRAME],
             ..sample

@@ -62,7 +62,6 @@ impl Controller {
         };
         // A slow start follows who serves, and a newcomer may now be admitted.
         let alone = service.slow_start.is_zero() && !self.knowledge.is_newcomer(service, backend);
-        self.refreshed.insert(key.0.clone());
         let kind = match health {
             _ if damped => EventKind::Damped,
             Health::Up => EventKind::Up,
@@ -75,8 +74,14 @@ impl Controller {
             self.woken.forget(&key);
         }
         self.knowledge.set_health(key.clone(), health);
+        self.note_judged(&key);
         self.expect(kind, key, cause);
         !alone
+    }
+
+    /// Has the data plane follow what has become known of a backend's health.
+    pub(super) fn note_judged(&mut self, (service, backend): &BackendKey) {
+        self.judged.entry(service.clone()).or_default().push(backend.clone());
     }
 
     /// Has a change told after the next reconciliation.
@@ -211,11 +216,11 @@ impl Controller {
         for (number, Pending { backend, .. }) in changes.iter().enumerate() {
             concerned.entry((&backend.0, &backend.1)).or_default().push(number);
         }
-        let known = self.dataplane.state().index();
+        let known = &self.dataplane.state().index;
         let mut indices = HashMap::new();
         for (service, backend) in desired::backends(&self.intent.running) {
             if let Some(numbers) = concerned.get(&(&*service.name, &*backend.name))
-                && let Some(index) = desired::backend_index(&known, service, backend)
+                && let Some(index) = desired::backend_index(known, service, backend)
             {
                 indices.extend(numbers.iter().map(|number| (*number, index)));
             }

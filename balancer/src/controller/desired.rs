@@ -205,7 +205,7 @@ pub(super) fn probe_interfaces<'a>(config: &'a Config, knowledge: &Knowledge) ->
 
 /// What the health checker is to probe, where the data plane holds `state`.
 pub(super) fn targets(config: &Config, knowledge: &Knowledge, state: &State) -> Vec<Target<BackendKey>> {
-    let known = state.index();
+    let known = &state.index;
     backends(config)
         .filter_map(|(service, backend)| {
             let check = service.health.clone()?;
@@ -213,7 +213,7 @@ pub(super) fn targets(config: &Config, knowledge: &Knowledge, state: &State) -> 
             // then names one.
             let port = check.port.or(backend.port).or_else(|| service.ports.first().copied())?;
             let mark = if takes_path(service, backend) {
-                Some(probe_mark(backend_index(&known, service, backend)?)?)
+                Some(probe_mark(backend_index(known, service, backend)?)?)
             } else {
                 None
             };
@@ -240,16 +240,21 @@ pub(super) fn backends(config: &Config) -> impl Iterator<Item = (&Service, &Back
         .flat_map(|service| service.backends.iter().map(move |backend| (service, backend)))
 }
 
+/// The address and port by which the data plane knows a backend in its service.
+pub(super) fn identity(backend: &Backend) -> (Address, Port) {
+    (backend.address.into(), backend.port.map_or(ANY_PORT, u16::to_be_bytes))
+}
+
 /// Whether a backend has this address and port.
 pub(super) fn has_identity(backend: &Backend, address: Address, port: Port) -> bool {
-    Address::from(backend.address) == address && backend.port.map_or(ANY_PORT, u16::to_be_bytes) == port
+    identity(backend) == (address, port)
 }
 
 /// The index that the data plane knows a backend by.
-pub(super) fn backend_index(known: &Index<'_>, service: &Service, backend: &Backend) -> Option<u32> {
+pub(super) fn backend_index(known: &Index, service: &Service, backend: &Backend) -> Option<u32> {
     let service = *known.services.get(service.name.as_str())?;
-    let port = backend.port.map_or(ANY_PORT, u16::to_be_bytes);
-    known.backends.get(&(service, backend.address.into(), port)).copied()
+    let (address, port) = identity(backend);
+    known.backends.get(&(service, address, port)).copied()
 }
 
 /// The IP protocol number.

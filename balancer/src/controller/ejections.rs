@@ -104,11 +104,11 @@ impl Controller {
         };
         let mut services = self.intent.running.services.iter();
         let starts_slowly = services.any(|other| other.name == service && !other.slow_start.is_zero());
-        let key = (service.clone(), backend);
+        let key = (service, backend);
         self.knowledge
             .set_ejected(key.clone(), matches!(change, Change::Ejected(_)));
+        self.note_judged(&key);
         self.expect(kind, key, cause);
-        self.refreshed.insert(service);
         // A slow start follows who serves.
         starts_slowly
     }
@@ -124,7 +124,7 @@ impl Controller {
                     .map(move |backend| ((name.clone(), backend.endpoint), backend))
             })
             .collect();
-        let known = self.dataplane.state().index();
+        let known = &self.dataplane.state().index;
         let mut watched = Vec::new();
         for service in &self.intent.running.services {
             let Some(policy) = service.passive else {
@@ -133,7 +133,7 @@ impl Controller {
             let mut backends = Vec::new();
             for backend in &service.backends {
                 let before = before.remove(&(service.name.clone(), backend.into()));
-                if let Some(index) = desired::backend_index(&known, service, backend) {
+                if let Some(index) = desired::backend_index(known, service, backend) {
                     backends.push(self.watch(backend, index, before)?);
                 }
             }

@@ -200,7 +200,7 @@ impl Controller {
     pub(super) fn index_of(&self, service: &Service, backend: Endpoint) -> Option<u32> {
         let mut backends = service.backends.iter();
         let backend = backends.find(|other| Endpoint::from(*other) == backend)?;
-        backend_index(&self.dataplane.state().index(), service, backend)
+        backend_index(&self.dataplane.state().index, service, backend)
     }
 
     fn view(&self, key: &FlowKey, flow: Flow) -> Option<FlowView> {
@@ -219,7 +219,7 @@ impl Controller {
 
     fn matcher(&self, filter: &FlowFilter) -> Result<Matcher, Refusal> {
         let running = &self.intent.running;
-        let known = self.dataplane.state().index();
+        let known = &self.dataplane.state().index;
         let service = filter
             .service
             .as_ref()

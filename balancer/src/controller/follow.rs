@@ -1,11 +1,13 @@
 //! How the data plane follows what is known and wanted.
 //!
-//! A change of health shows in the records of the backends at once, and packets go elsewhere from then on. The tables that it
-//! changes follow one by one, so that a verdict on another backend waits for one of them at most.
+//! What is known of a backend's health shows in its record at once, and packets go by it from then on. The tables of its services
+//! follow one by one, so that a verdict on another backend waits for one of them at most.
 
-use std::{collections::HashSet, mem, time::Instant};
+use std::{mem, time::Instant};
 
-use super::{Controller, RETRY, desired};
+use anyhow::Context as _;
+
+use super::{Controller, RETRY, desired, standing::standings};
 use crate::{
     dataplane::Dataplane,
     reconcile::{self, Desired, Operation, Refresh},
@@ -39,39 +41,50 @@ impl Controller {
     }
 
     fn follow(&mut self, changed: bool) -> anyhow::Result<()> {
-        let names = mem::take(&mut self.refreshed);
-        let is_enough = (names.is_empty() || self.refresh(&names)) && !changed;
-        // It looks at everything, and is tried again if it fails.
-        if !is_enough || self.publish_next().is_err() {
+        let stood = self.stand();
+        if changed || stood.is_err() || self.refresh_next().is_err() {
+            // It looks at everything, and is tried again if it fails.
             self.reconcile()?;
         }
         Ok(())
     }
 
-    /// Notes in the records of these services' backends how they are. Returns whether that succeeded, and nothing but their
-    /// health has changed; the tables that follow from it are then still behind.
-    fn refresh(&mut self, names: &HashSet<String>) -> bool {
+    /// Notes in the records of backends what has become known of their health. The tables of their services are then behind.
+    fn stand(&mut self) -> anyhow::Result<()> {
+        let judged = mem::take(&mut self.judged);
+        let mut operations = Vec::new();
+        for service in &self.intent.running.services {
+            let Some(names) = judged.get(&service.name) else {
+                continue;
+            };
+            let standings = standings(&self.knowledge.circumstances(service), service.panic_threshold);
+            let backends = service.backends.iter().zip(standings);
+            let concerned = backends.filter(|(backend, _)| names.contains(&backend.name));
+            operations.extend(concerned.filter_map(|(backend, (_, flags))| {
+                let (address, port) = desired::identity(backend);
+                reconcile::stand(self.dataplane.state(), &service.name, address, port, flags)
+            }));
+        }
+        self.behind.extend(judged.into_keys());
+        self.apply_all(operations, Dataplane::apply_in_place)?;
+        Ok(())
+    }
+
+    /// Has the data plane follow in one of the services that are behind.
+    fn refresh_next(&mut self) -> anyhow::Result<()> {
+        let Some(name) = self.behind.pop_first() else {
+            return Ok(());
+        };
         let config = &self.intent.running;
-        let services = config.services.iter().filter(|service| names.contains(&service.name));
+        let services = config.services.iter().filter(|service| service.name == name);
         let services = services.map(|service| desired::desired_service(config, service, &self.knowledge, self.timer));
         let desired = Desired {
             services: services.collect(),
         };
-        let known = &self.dataplane.state().services;
-        let is_other = |index: &u32| known.get(index).is_some_and(|service| !names.contains(&service.name));
-        self.behind.retain(|index, _| is_other(index));
-        let Some(Refresh { records, tables }) = reconcile::refresh(self.dataplane.state(), &desired) else {
-            return false;
-        };
-        self.behind.extend(tables);
-        self.apply_all(records, Dataplane::apply_in_place).is_ok()
-    }
-
-    /// Publishes one of the tables that are behind.
-    fn publish_next(&mut self) -> anyhow::Result<()> {
-        let next = self.behind.pop_first();
-        let operations = next.map(|table| Operation::PublishTables { tables: vec![table] });
-        self.apply_all(operations.into_iter().collect(), Dataplane::apply_in_place)?;
+        let refresh = reconcile::refresh(self.dataplane.state(), &desired);
+        let Refresh { records, tables } = refresh.context("more than the health of backends has changed")?;
+        let publish = (!tables.is_empty()).then_some(Operation::PublishTables { tables });
+        self.apply_all(records.into_iter().chain(publish).collect(), Dataplane::apply_in_place)?;
         Ok(())
     }
 

@@ -51,13 +51,13 @@ fn is_hot(load: Load, total: u64) -> bool {
 impl Controller {
     /// Marks the hot spots among the backends, given the live flows.
     pub(super) fn find_hot_spots(&mut self, flows: &FlowCounts) {
-        let known = self.dataplane.state().index();
+        let known = &self.dataplane.state().index;
         let mut hot = HashSet::new();
         let mut changes: Vec<(EventKind, BackendKey, String)> = Vec::new();
         for service in &self.intent.running.services {
             let backends = service.backends.iter();
             let backends: Vec<_> = backends
-                .filter_map(|backend| Some((backend, desired::backend_index(&known, service, backend)?)))
+                .filter_map(|backend| Some((backend, desired::backend_index(known, service, backend)?)))
                 .collect();
             let load = |index: u32| Load {
                 share: self.dataplane.share(index),

@@ -1,12 +1,12 @@
 //! What is known of the backends: their health, the ways to them, and which of them still have to prove themselves.
 
 use std::{
-    collections::{HashMap, HashSet},
     net::IpAddr,
     time::{Duration, SystemTime},
 };
 
 use balancer_common::abi::BackendFlags;
+use hashbrown::{Equivalent, HashMap, HashSet};
 
 use super::{BackendKey, desired::backends, downs::DownTimes, standing::Circumstances};
 use crate::{
@@ -33,13 +33,13 @@ pub(super) struct Knowledge {
 impl Knowledge {
     /// What the data plane's records say of the backends' health, as an earlier daemon left it.
     pub(super) fn remembered(config: &Config, state: &State, downs: DownTimes) -> Self {
-        let known = state.index();
+        let known = &state.index;
         let mut knowledge = Self {
             downs,
             ..Self::default()
         };
         for (service, backend) in backends(config) {
-            let index = super::desired::backend_index(&known, service, backend);
+            let index = super::desired::backend_index(known, service, backend);
             if let Some(entry) = index.and_then(|index| state.backends.get(&index)) {
                 let health = if entry.record.flags.contains(BackendFlags::UP) {
                     Health::Up
@@ -67,7 +67,7 @@ impl Knowledge {
         if service.health.is_none() {
             return Health::Up;
         }
-        let health = self.health.get(&key(service, backend));
+        let health = self.health.get(&Named::new(service, backend));
         health.copied().unwrap_or(Health::Unknown)
     }
 
@@ -99,7 +99,7 @@ impl Knowledge {
 
     /// Whether live traffic speaks against a backend.
     pub(super) fn is_ejected(&self, service: &Service, backend: &Backend) -> bool {
-        self.ejected.contains(&key(service, backend))
+        self.ejected.contains(&Named::new(service, backend))
     }
 
     /// Notes what live traffic says of a backend.
@@ -123,7 +123,7 @@ impl Knowledge {
 
     /// Whether a backend still has to prove itself.
     pub(super) fn is_newcomer(&self, service: &Service, backend: &Backend) -> bool {
-        self.newcomers.contains(&key(service, backend))
+        self.newcomers.contains(&Named::new(service, backend))
     }
 
     /// What decides about each backend of a service.
@@ -199,9 +199,25 @@ impl Knowledge {
         for (service, backend) in backends(config) {
             let reachable = matches!(self.way(backend.address), Some(Ok(_)));
             if reachable && self.probed(service, backend) != Health::Unknown {
-                self.newcomers.remove(&key(service, backend));
+                self.newcomers.remove(&Named::new(service, backend));
             }
         }
+    }
+}
+
+/// What a backend is called by, to look for it without a copy of the names.
+#[derive(Hash)]
+struct Named<'a>(&'a str, &'a str);
+
+impl<'a> Named<'a> {
+    fn new(service: &'a Service, backend: &'a Backend) -> Self {
+        Self(&service.name, &backend.name)
+    }
+}
+
+impl Equivalent<BackendKey> for Named<'_> {
+    fn equivalent(&self, key: &BackendKey) -> bool {
+        self.0 == key.0 && self.1 == key.1
     }
 }
 

@@ -30,7 +30,7 @@ mod views;
 mod wake;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     mem,
     net::IpAddr,
     path::PathBuf,
@@ -57,7 +57,6 @@ use crate::{
     intent::{Intent, Store},
     metrics::DaemonMetrics,
     neighbors::{self, Unreachable, Way},
-    reconcile::Table,
 };
 use alarm::Alarm;
 use changes::Pending;
@@ -181,10 +180,10 @@ pub struct Controller {
     cut_off: HashSet<IpAddr>,
     /// Indices of the backends that are hot spots.
     hot: HashSet<u32>,
-    /// Services of whose backends' health the data plane knows nothing yet.
-    refreshed: HashSet<String>,
-    /// Tables that are to follow from a change of health, by service index.
-    behind: BTreeMap<u32, Table>,
+    /// Backends, by service, of whose health the data plane knows nothing yet.
+    judged: BTreeMap<String, Vec<String>>,
+    /// Services whose tables are to follow from a change of health.
+    behind: BTreeSet<String>,
     /// Changes that the data plane has not followed yet.
     pending: Vec<Pending>,
     events: Arc<Events>,
@@ -230,8 +229,8 @@ impl Controller {
             metrics,
             cut_off: HashSet::new(),
             hot: HashSet::new(),
-            refreshed: HashSet::new(),
-            behind: BTreeMap::new(),
+            judged: BTreeMap::new(),
+            behind: BTreeSet::new(),
             pending: Vec::new(),
             events,
         };

@@ -46,7 +46,7 @@ impl Controller {
 
     /// The filter in the data plane's terms.
     fn trace_filter(&self, filter: &TraceFilter) -> Result<abi::TraceFilter, Refusal> {
-        let known = self.dataplane.state().index();
+        let known = &self.dataplane.state().index;
         let (mut service_index, mut backend_index) = (0, 0);
         if let Some(name) = &filter.service {
             let service = resolve::service(&self.intent.running, name)?;
@@ -54,7 +54,7 @@ impl Controller {
             service_index = *known.services.get(name.as_str()).ok_or_else(missing)?;
             if let Some(text) = &filter.backend {
                 let backend = resolve::backend(service, text)?;
-                backend_index = desired::backend_index(&known, service, backend).ok_or_else(missing)?;
+                backend_index = desired::backend_index(known, service, backend).ok_or_else(missing)?;
             }
         } else if filter.backend.is_some() {
             return Err(usage("a backend is one of a service: name the service too".to_owned()));

@@ -36,12 +36,10 @@ pub struct Snapshot {
 impl Controller {
     pub(super) fn snapshot(&mut self, census: &Census) -> anyhow::Result<Snapshot> {
         let flows = &census.flows;
-        let status = self.status(flows)?;
-        let known = self.dataplane.state().index();
         Ok(Snapshot {
-            status,
-            services: self.services_by(&known)?,
-            backends: self.backends_by(&known, None, flows)?,
+            status: self.status(flows)?,
+            services: self.services()?,
+            backends: self.backends(None, flows)?,
             drops: self.dataplane.drops()?,
             events: self.dataplane.events()?,
             evictions: self.dataplane.event(Event::FlowEvicted)?,
@@ -111,15 +109,12 @@ impl Controller {
     }
 
     pub(super) fn services(&self) -> anyhow::Result<Vec<ServiceView>> {
-        self.services_by(&self.dataplane.state().index())
-    }
-
-    fn services_by(&self, known: &Index<'_>) -> anyhow::Result<Vec<ServiceView>> {
+        let known = &self.dataplane.state().index;
         let services = self.intent.running.services.iter();
         services.map(|service| self.service(service, known)).collect()
     }
 
-    pub(super) fn service(&self, service: &Service, known: &Index<'_>) -> anyhow::Result<ServiceView> {
+    pub(super) fn service(&self, service: &Service, known: &Index) -> anyhow::Result<ServiceView> {
         let traffic = match known.services.get(service.name.as_str()) {
             Some(&index) => self.dataplane.service_traffic(index)?,
             None => Traffic::default(),
@@ -144,15 +139,7 @@ impl Controller {
 
     /// The backends of one service, or of all.
     pub(super) fn backends(&self, service: Option<&str>, flows: &FlowCounts) -> anyhow::Result<Vec<BackendView>> {
-        self.backends_by(&self.dataplane.state().index(), service, flows)
-    }
-
-    fn backends_by(
-        &self,
-        known: &Index<'_>,
-        service: Option<&str>,
-        flows: &FlowCounts,
-    ) -> anyhow::Result<Vec<BackendView>> {
+        let known = &self.dataplane.state().index;
         let traffic = self.dataplane.backend_traffic()?;
         desired::backends(&self.intent.running)
             .filter(|(of, _)| service.is_none_or(|name| of.name == name))

@@ -33,7 +33,7 @@ impl Controller {
         else {
             return;
         };
-        let known = self.dataplane.state().index();
+        let known = &self.dataplane.state().index;
         let sleeper = desired::backends(config).find(|(service, backend)| {
             known.services.get(service.name.as_str()) == Some(&record.service)
                 && desired::has_identity(backend, record.address, record.port)

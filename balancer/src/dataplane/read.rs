@@ -8,7 +8,7 @@ use balancer_common::abi::{Access, Backend, ClientPrefix, Service};
 use super::{Capacity, apply::write_endpoints, maps::Maps, syscall};
 use crate::{
     perfect_hash,
-    reconcile::{BackendEntry, PrefixKey, ServiceEntry, State},
+    reconcile::{BackendEntry, Index, PrefixKey, ServiceEntry, State},
     strangers::Strangers,
 };
 
@@ -61,6 +61,7 @@ pub(super) fn state(maps: &Maps, endpoints: &perfect_hash::Table) -> anyhow::Res
         access.insert(prefix_key(*key), *value);
     })?;
     Ok(State {
+        index: Index::of(&services, &backends),
         access,
         pins: pins.collect::<Result<_, MapError>>()?,
         services,

@@ -91,9 +91,9 @@ pub(super) struct PlannedBackend<'a> {
 
 impl<'a> Plan<'a> {
     fn new(state: &'a State, desired: &'a Desired, limits: Limits) -> Result<Self, Exhausted> {
-        let known = state.index();
-        let mut services = place_services(state, &known, desired, limits)?;
-        place_backends(state, &known, &mut services, limits)?;
+        let known = &state.index;
+        let mut services = place_services(state, known, desired, limits)?;
+        place_backends(state, known, &mut services, limits)?;
 
         let mut endpoints = Endpoints::default();
         for service in &services {
@@ -295,7 +295,7 @@ fn is_full_nat(service: &DesiredService) -> bool {
 /// Gives each service the index that its name has, or a free one.
 fn place_services<'a>(
     state: &State,
-    known: &Index<'_>,
+    known: &Index,
     desired: &'a Desired,
     limits: Limits,
 ) -> Result<Vec<PlannedService<'a>>, Exhausted> {
@@ -321,7 +321,7 @@ fn place_services<'a>(
 /// Gives each backend the index that its identity has, or a free one.
 fn place_backends(
     state: &State,
-    known: &Index<'_>,
+    known: &Index,
     services: &mut [PlannedService<'_>],
     limits: Limits,
 ) -> Result<(), Exhausted> {

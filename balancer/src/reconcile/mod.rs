@@ -17,5 +17,5 @@ mod tests;
 
 pub use desired::{Desired, DesiredBackend, DesiredPin, DesiredService, PinTarget};
 pub use diff::{Exhausted, Limits, diff};
-pub use refresh::{Refresh, refresh};
+pub use refresh::{Refresh, refresh, stand};
 pub use state::{BackendEntry, BackendIdentity, Index, Operation, PrefixKey, ServiceEntry, State, Table};

@@ -1,7 +1,7 @@
 //! What the data plane holds.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     fmt,
 };
 
@@ -30,6 +30,8 @@ pub struct State {
     pub tables: HashMap<u32, Table>,
     /// What new flows under full NAT may have as their source, by service index.
     pub sources: BTreeMap<u32, SourcePool>,
+    /// Where services and backends are.
+    pub index: Index,
 }
 
 /// A service as the maps hold it.
@@ -204,45 +206,47 @@ impl fmt::Display for Operation {
 pub type BackendIdentity = (u32, Address, Port);
 
 /// Services by name and backends by identity.
-#[derive(Clone, Debug, Default)]
-pub struct Index<'a> {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Index {
     /// Indices of services.
-    pub services: HashMap<&'a str, u32>,
+    pub services: HashMap<String, u32>,
     /// Indices of backends.
     pub backends: HashMap<BackendIdentity, u32>,
 }
 
+impl Index {
+    /// Where these services and backends are.
+    pub fn of(services: &BTreeMap<u32, ServiceEntry>, backends: &BTreeMap<u32, BackendEntry>) -> Self {
+        let services = services.iter().map(|(&index, service)| (service.name.clone(), index));
+        let backends = backends
+            .iter()
+            .map(|(&index, backend)| (identity(&backend.record), index));
+        Self {
+            services: services.collect(),
+            backends: backends.collect(),
+        }
+    }
+
+    /// A backend is no longer where it was, unless another has taken its place.
+    fn forget(&mut self, record: &Backend, index: u32) {
+        if let Entry::Occupied(entry) = self.backends.entry(identity(record))
+            && *entry.get() == index
+        {
+            entry.remove();
+        }
+    }
+}
+
+const fn identity(record: &Backend) -> BackendIdentity {
+    (record.service, record.address, record.port)
+}
+
 impl State {
-    /// An index for many lookups.
-    pub fn index(&self) -> Index<'_> {
-        self.index_of(|_| true)
-    }
-
-    /// An index of the services with these names alone.
-    pub fn index_of(&self, is_wanted: impl Fn(&str) -> bool) -> Index<'_> {
-        let services = self.services.iter().filter(|(_, service)| is_wanted(&service.name));
-        let services: HashMap<_, _> = services
-            .map(|(&index, service)| (service.name.as_str(), index))
-            .collect();
-        // There may be a hundred backends for each service, and to look for each of their services in a map would take long.
-        let mut wanted = vec![false; self.services.keys().last().map_or(0, |&last| last as usize + 1)];
-        for &index in services.values() {
-            wanted[index as usize] = true;
-        }
-        let backends = self.backends.iter().map(|(&index, backend)| (index, &backend.record));
-        let backends = backends.filter(|(_, record)| wanted.get(record.service as usize).is_some_and(|wanted| *wanted));
-        Index {
-            backends: backends
-                .map(|(index, record)| ((record.service, record.address, record.port), index))
-                .collect(),
-            services,
-        }
-    }
-
     /// Follows an operation that the data plane has carried out.
     pub fn apply(&mut self, operation: Operation) {
         match operation {
             Operation::ClaimService { index, name } => {
+                self.index.services.insert(name.clone(), index);
                 self.services.insert(index, ServiceEntry { name, record: None });
             }
             Operation::WriteService { index, record } => {
@@ -257,7 +261,9 @@ impl State {
                 self.sources.remove(&index);
             }
             Operation::ReleaseService { index } => {
-                self.services.remove(&index);
+                if let Some(service) = self.services.remove(&index) {
+                    self.index.services.remove(&service.name);
+                }
                 self.tables.remove(&index);
             }
             Operation::ClaimBackend { index, name } => {
@@ -274,11 +280,14 @@ impl State {
             }
             Operation::WriteBackend { index, record } => {
                 if let Some(backend) = self.backends.get_mut(&index) {
+                    self.index.forget(&backend.record, index);
+                    self.index.backends.insert(identity(&record), index);
                     backend.record = record;
                 }
             }
             Operation::ReleaseBackend { index } => {
                 if let Some(backend) = self.backends.remove(&index) {
+                    self.index.forget(&backend.record, index);
                     self.vacated.insert(index, backend.record.incarnation);
                 }
             }

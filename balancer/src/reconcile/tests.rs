@@ -9,7 +9,9 @@ use balancer_common::{
 };
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
-use super::{Desired, DesiredBackend, DesiredService, Exhausted, Limits, Operation, Refresh, State, diff, refresh};
+use super::{
+    Desired, DesiredBackend, DesiredService, Exhausted, Index, Limits, Operation, Refresh, State, diff, refresh, stand,
+};
 use crate::maglev::TableSize;
 
 pub(super) const LIMITS: Limits = Limits {
@@ -66,6 +68,7 @@ fn reach(state: &State, desired: &Desired) -> State {
     for operation in diff(state, desired, LIMITS).unwrap() {
         reached.apply(operation);
     }
+    assert_eq!(reached.index, Index::of(&reached.services, &reached.backends));
     reached
 }
 
@@ -122,7 +125,7 @@ fn a_refresh_knows_nothing_of_what_is_not_there_yet() {
 fn an_unchanged_service_is_not_touched_by_another_ones_change() {
     let web = service("web", 1, &[80], vec![backend(1, port(80))]);
     let state = from_nothing(vec![web.clone(), service("api", 2, &[80], vec![backend(2, port(80))])]);
-    let index = state.index().services["web"];
+    let index = state.index.services["web"];
     let desired = Desired {
         services: vec![web, service("api", 2, &[80], vec![backend(3, port(80))])],
     };
@@ -153,10 +156,10 @@ fn a_service_and_its_backends_keep_their_indices() {
             services: vec![service("web", 9, &[443], vec![renamed, backend(3, port(80))])],
         },
     );
-    assert_eq!(before.index().services["web"], after.index().services["web"]);
-    let identity = (before.index().services["web"], Address::v4([10, 0, 0, 2]), port(80));
-    assert_eq!(before.index().backends[&identity], after.index().backends[&identity]);
-    assert_eq!(after.backends[&after.index().backends[&identity]].name, "other");
+    assert_eq!(before.index.services["web"], after.index.services["web"]);
+    let identity = (before.index.services["web"], Address::v4([10, 0, 0, 2]), port(80));
+    assert_eq!(before.index.backends[&identity], after.index.backends[&identity]);
+    assert_eq!(after.backends[&after.index.backends[&identity]].name, "other");
 }
 
 #[test]
@@ -377,7 +380,7 @@ fn an_endpoint_that_comes_to_stand_beside_one_on_every_port_leads_where_that_one
     let services = vec![one_port];
     let alone = reach(&beside, &Desired { services });
     let target = alone.endpoints[&endpoint(port(8080))];
-    assert_eq!(alone.backends[&target].record.service, alone.index().services["a"]);
+    assert_eq!(alone.backends[&target].record.service, alone.index.services["a"]);
 }
 
 #[test]
@@ -536,6 +539,9 @@ proptest! {
         }
         let changed = Desired { services: vec![after.services[service].clone()] };
         let Refresh { mut records, tables } = refresh(&state, &changed).unwrap();
+        let DesiredService { name, backends, .. } = &changed.services[0];
+        let one_by_one = backends.iter().filter_map(|backend| stand(&state, name, backend.address, backend.port, backend.flags));
+        prop_assert_eq!(&records, &one_by_one.collect::<Vec<_>>());
         if !tables.is_empty() {
             records.push(Operation::PublishTables { tables });
         }

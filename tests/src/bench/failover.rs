@@ -2,14 +2,14 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use balancer::{maglev::TableSize, reconcile::DesiredService};
 use balancer_common::abi::{BackendFlags, protocol::TCP};
 
-use super::control::{address, numbered};
+use super::control::{address, numbered, timed};
 use crate::packet::{self, Host, Interface, Packet, Room, Transport, service};
 
 /// What is there, and what has its first backend go down.
@@ -53,20 +53,18 @@ impl Failover {
         for _ in 0..rounds {
             host.dataplane().take_build_durations();
             let [down, up] = [true, false].map(|down| self.affected(down));
-            let started = Instant::now();
-            let mut meanwhile = None;
-            host.refresh_and(down, |host| {
-                let elsewhere = backend_of(host, &packet);
-                meanwhile = Some((started.elapsed(), elsewhere, Instant::now()));
+            let (failover, elsewhere) = timed(|| {
+                host.stand(&down);
+                backend_of(host, &packet)
             });
-            let built: Duration = host.dataplane().take_build_durations().iter().sum();
-            let (failover, elsewhere, followed) = meanwhile.context("a packet has come meanwhile")?;
             ensure!(elsewhere != address(1), "the packet went to a backend that is down");
+            let (followed, ()) = timed(|| host.refresh(down));
+            let built: Duration = host.dataplane().take_build_durations().iter().sum();
             ensure!(
                 elsewhere == backend_of(host, &packet),
                 "the packet was sent somewhere else by the table"
             );
-            durations.publish.push(followed.elapsed().saturating_sub(built));
+            durations.publish.push(followed.saturating_sub(built));
             durations.failover.push(failover);
             host.refresh(up);
         }

@@ -10,7 +10,7 @@ use balancer::{
     config::{self, XdpMode},
     dataplane::{Dataplane, NeighborRequests, Question},
     neighbors,
-    reconcile::{Desired, DesiredService, Operation, Refresh, diff, refresh},
+    reconcile::{Desired, DesiredService, Operation, Refresh, diff, refresh, stand},
 };
 use balancer_common::abi::{Explanation, Mac, NextHop};
 
@@ -196,6 +196,19 @@ impl Host<'_> {
         apply(self, vec![Operation::PublishTables { tables }]);
     }
 
+    /// Has the data plane note how the first backend of each of these services is, as it does before anything else follows.
+    pub fn stand(&mut self, services: &[DesiredService]) {
+        let state = self.opened().state();
+        let first = services
+            .iter()
+            .filter_map(|service| Some((service, service.backends.first()?)));
+        let operations = first
+            .filter_map(|(service, backend)| stand(state, &service.name, backend.address, backend.port, backend.flags));
+        let operations = operations.collect();
+        let applied = self.dataplane().apply_in_place(operations);
+        applied.expect("the kernel takes the operations");
+    }
+
     /// [`refresh_and`](Self::refresh_and), and nothing between.
     pub fn refresh(&mut self, services: impl IntoIterator<Item = DesiredService>) {
         self.refresh_and(services, |_| {});
@@ -302,7 +315,7 @@ impl Host<'_> {
 
     /// Index of a backend, which its service knows by this address.
     pub fn backend_index(&self, service: &str, address: SocketAddr) -> u32 {
-        let known = self.opened().state().index();
+        let known = &self.opened().state().index;
         let identity = (
             known.services[service],
             address.ip().into(),

@@ -45,7 +45,6 @@ impl Dataplane {
     }
 
     fn carry_out(&mut self, operation: &Operation, publishing: Publishing) -> anyhow::Result<()> {
-        let now = self.now()?;
         let maps = &mut self.maps;
         match operation {
             Operation::ClaimService { index, name } => {
@@ -125,7 +124,8 @@ impl Dataplane {
                 for (_, table) in tables {
                     weigh(&mut maps.loads, table)?;
                 }
-                maps.tables.publish(tables, now, publishing)?;
+                let now = self.now()?;
+                self.maps.tables.publish(tables, now, publishing)?;
             }
         }
         Ok(())

@@ -43,10 +43,10 @@ pub(super) fn run(rounds: usize, only: &str, output: &Output) -> anyhow::Result<
         let mut figures = None;
         Host::run_with_flows(MAX_FLOWS, |host| figures = Some(measure(host, *setting, rounds)));
         let figures = figures.context("the host has been played")?;
-        measured.push(Measured::new(*setting, figures.with_context(|| setting.name())?));
+        measured.push((*setting, figures.with_context(|| setting.name())?));
     }
     drop(progress);
-    report::show(&Report::new("packet", rounds, measured), output)
+    report::show(&Report::new("packet", rounds, Measured::compare(measured)), output)
 }
 
 /// What is measured in each round, in turn, so that what disturbs the machine disturbs all alike.

@@ -39,28 +39,36 @@ pub(super) struct Measured {
 struct Compared {
     #[serde(flatten)]
     figure: Figure,
-    /// The median as a multiple of the stateless encapsulation's.
+    /// The median as a multiple of the median of the stateless encapsulation's in all settings.
     multiple: f64,
 }
 
 impl Measured {
-    /// The two floors, then the cases.
-    pub(super) fn new(setting: Setting, figures: Vec<Figure>) -> Self {
-        let (floors, figures): (Vec<Figure>, Vec<Figure>) = figures.into_iter().partition(|figure| figure.is_floor);
-        let [swap, encapsulation] = floors.as_slice() else {
-            panic!("there are two floors, not {}", floors.len());
-        };
-        let (swap, encapsulation) = (swap.nanoseconds, encapsulation.nanoseconds);
+    /// What was measured in each setting, the two floors first. The floors do not depend on it, so all of them together are what
+    /// the figures are compared with: alone, one that was disturbed would distort its whole row.
+    pub(super) fn compare(settings: Vec<(Setting, Vec<Figure>)>) -> Vec<Self> {
+        let settings = settings.into_iter().map(|(setting, figures)| {
+            let (floors, figures): (Vec<Figure>, Vec<Figure>) = figures.into_iter().partition(|figure| figure.is_floor);
+            let [swap, encapsulation] = floors.as_slice() else {
+                panic!("there are two floors, not {}", floors.len());
+            };
+            (setting, swap.nanoseconds, encapsulation.nanoseconds, figures)
+        });
+        let settings: Vec<_> = settings.collect();
+        let floor = Summary::of(settings.iter().map(|(_, _, encapsulation, _)| encapsulation.median));
         let compare = |figure: Figure| Compared {
-            multiple: figure.nanoseconds.median / encapsulation.median,
+            multiple: figure.nanoseconds.median / floor.median,
             figure,
         };
-        Self {
-            setting,
-            swap,
-            encapsulation,
-            figures: figures.into_iter().map(compare).collect(),
-        }
+        let measured = settings
+            .into_iter()
+            .map(|(setting, swap, encapsulation, figures)| Self {
+                setting,
+                swap,
+                encapsulation,
+                figures: figures.into_iter().map(compare).collect(),
+            });
+        measured.collect()
     }
 
     fn find(&self, case: &str) -> Option<&Compared> {

@@ -1,11 +1,11 @@
 //! Where a flow stands in the flow table, and which entry makes room for another one.
 //!
-//! The table is an array of [buckets](FlowBucket). Each flow has two of them by its hash, and stands in the first if that had
-//! room for two when it began, else in the one that had more (Azar et al., "Balanced Allocations", 1994): with two entries for every
-//! flow that there is to be room for, two flows in a thousand find both full when there are as many as that.
+//! The table is an array of [buckets](FlowBucket). Each flow has two of them by its hash, and stands in the one that had
+//! more room when it began (Azar et al., "Balanced Allocations", 1994): with two entries for every flow that there is to be room
+//! for, one flow in a thousand finds both full when there are as many as that.
 
 use crate::{
-    abi::{FlowBucket, FlowKey, Owner, Tick},
+    abi::{Flow, FlowBucket, FlowEntry, FlowKey, Owner, Tick},
     affinity::{self, Phase, Stage},
     hash,
 };
@@ -84,6 +84,32 @@ impl Readiness {
         }
     }
 
+    /// That of an entry of the table for the flow with this key, where the flow in it would be remembered for `lifetime`.
+    #[inline(always)]
+    pub fn of_entry(
+        entry: &FlowEntry,
+        key: [u64; 3],
+        now: Tick,
+        lifetime: impl FnOnce(&FlowEntry) -> u32,
+        may_displace: bool,
+    ) -> Self {
+        let Flow {
+            owner,
+            phase,
+            last_seen,
+            ..
+        } = entry.flow;
+        if owner == VACANT {
+            Self::FREE
+        } else if !is_taken(owner) {
+            Self::NONE
+        } else if entry.key.words() == key {
+            Self::SAME
+        } else {
+            Self::of(phase, last_seen, now, lifetime(entry), may_displace)
+        }
+    }
+
     /// Whether a flow that is remembered would be forgotten.
     #[inline(always)]
     pub const fn is_displacement(self) -> bool {
@@ -153,12 +179,18 @@ impl Room {
     }
 }
 
-/// Whether a flow stands in the second of its buckets rather than the first, which is looked at first. Where the first has room for
-/// another flow beside it the second need not be looked at, unless the flow is there already.
+/// Whether a flow stands in the second of its buckets rather than the first, which is looked at first. It does not if the first is
+/// [empty](is_empty), unless it is in the second already.
 #[inline(always)]
 pub const fn prefers_second(first: Room, second: Room) -> bool {
-    let is_there = second.readiness.0 == Readiness::SAME.0;
-    second.readiness.0 > first.readiness.0 && (is_there || first.readiness.0 <= Readiness::FREE.0)
+    second.readiness.0 > first.readiness.0
+}
+
+/// Whether a bucket has no flow: none has more room.
+#[inline(always)]
+pub fn is_empty(bucket: &FlowBucket) -> bool {
+    let [first, second, third] = &bucket.entries;
+    [first, second, third].map(|entry| entry.flow.owner) == [VACANT; FlowBucket::ENTRIES]
 }
 
 /// An entry without a flow. Its key is zero, since packets look for their flow by the key alone.

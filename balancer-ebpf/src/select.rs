@@ -239,10 +239,11 @@ fn emptier(service: &Service, identity: &Identity, backend: u32) -> u32 {
     }
 }
 
-/// The backend of a slot, or who stands in for it.
+/// The backend of a slot, or who stands in for it; 0 if the table says that nobody serves.
 #[inline(always)]
 fn serving(service: u32, number: u32, backend: u32) -> u32 {
     match maps::backend(backend) {
+        _ if backend == 0 => 0,
         Some(record) if takes_clients(record) => backend,
         _ => stand_in(service, number),
     }

@@ -41,7 +41,7 @@ fn remembered(room: u32, flows: u32) -> u32 {
 #[test]
 fn as_many_flows_as_there_is_to_be_room_for_find_it() {
     const ROOM: u32 = 1 << 18;
-    for (flows, at_most_one_in) in [(ROOM / 2, 50_000), (ROOM, 400)] {
+    for (flows, at_most_one_in) in [(ROOM / 2, 50_000), (ROOM, 500)] {
         let lost = flows - remembered(ROOM, flows);
         assert!(lost * at_most_one_in <= flows, "{lost} of {flows}");
     }
@@ -87,6 +87,68 @@ fn what_nobody_needs_goes_before_what_has_not_begun_and_that_before_what_is_in_u
         assert_eq!(readiness.is_displacement(), number < 5, "{readiness:?}");
     }
     assert!(!Readiness::SAME.is_displacement());
+}
+
+/// An entry with a flow that has just begun, by its key the seventh.
+fn entry(owner: Owner, last_seen: Tick) -> FlowEntry {
+    FlowEntry {
+        key: key(7),
+        flow: Flow {
+            owner,
+            last_seen,
+            phase: Phase::default(),
+            _padding: 0,
+            _reserved: 0,
+        },
+    }
+}
+
+#[test]
+fn an_entry_makes_room_by_whose_it_is() {
+    let now = Tick::from_bits(1 << 20);
+    let owner = Owner {
+        backend: 3,
+        incarnation: 1,
+    };
+    let long_ago = now.before(1_001);
+    for (entry, asked, expected) in [
+        (entry(VACANT, now), 7, Readiness::FREE),
+        (entry(CLAIMED, long_ago), 7, Readiness::NONE),
+        (entry(owner, long_ago), 7, Readiness::SAME),
+        (entry(owner, long_ago), 8, Readiness::FREE),
+        (entry(owner, now), 8, Readiness(Readiness::OPENING + 1)),
+    ] {
+        let found = Readiness::of_entry(&entry, key(asked).words(), now, |_| 1_000, false);
+        assert_eq!(found, expected, "{entry:?}");
+    }
+}
+
+#[test]
+fn no_bucket_is_preferred_to_an_empty_one() {
+    let taken = Owner {
+        backend: 1,
+        incarnation: 1,
+    };
+    let bucket = |owners: [Owner; 3]| FlowBucket {
+        entries: owners.map(|owner| entry(owner, Tick::default())),
+        _padding: [0; 8],
+    };
+    let room_of = |bucket: &FlowBucket| {
+        (0..).zip(&bucket.entries).fold(Room::NONE, |room, (number, entry)| {
+            room.or(
+                number,
+                Readiness::of_entry(entry, key(8).words(), Tick::default(), |_| 1, true),
+            )
+        })
+    };
+    let owners = [VACANT, CLAIMED, taken];
+    let all = owners.map(|first| owners.map(|second| owners.map(|third| bucket([first, second, third]))));
+    let all: Vec<_> = all.as_flattened().as_flattened().to_vec();
+    let empty = room_of(&bucket([VACANT; 3]));
+    assert_eq!(all.iter().filter(|bucket| is_empty(bucket)).count(), 1);
+    for other in &all {
+        assert!(!prefers_second(empty, room_of(other)), "{other:?}");
+    }
 }
 
 #[test]

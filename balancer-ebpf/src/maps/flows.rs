@@ -43,14 +43,7 @@ pub(crate) fn flow(key: &FlowKey) -> Option<&'static mut Flow> {
 /// [`flow`] without a call.
 #[inline(always)]
 pub(crate) fn flow_at_once(key: &FlowKey) -> Option<&'static mut Flow> {
-    let [first, second] = places(key);
-    let words = key.words();
-    let mut bucket = FLOWS.get_ptr_mut(first)?;
-    let mut offset = search(bucket, words);
-    if offset > LAST {
-        bucket = FLOWS.get_ptr_mut(second)?;
-        offset = search(bucket, words);
-    }
+    let (_, bucket, offset) = find(key)?;
     flow_in(bucket, offset)
 }
 
@@ -59,23 +52,28 @@ pub(crate) fn flow_at_once(key: &FlowKey) -> Option<&'static mut Flow> {
 extern "C" fn find_flow(key: *const FlowKey) -> u64 {
     // SAFETY: the caller passes a reference, and the verifier knows the size of what it points to.
     let key = unsafe { key.as_ref() };
-    key.and_then(find).unwrap_or(NOWHERE)
+    let found = key.and_then(find);
+    found.map_or(NOWHERE, |(place, _, offset)| u64::from(place) << 32 | offset)
 }
 
-/// The bucket of a flow, in the upper half, and the offset of its entry there, which is beyond all of them if there is none.
+/// The bucket of a flow, by its number and where it is, and the offset of the flow's entry there, which is beyond all of them if
+/// there is none.
 #[inline(always)]
-fn find(key: &FlowKey) -> Option<u64> {
+fn find(key: &FlowKey) -> Option<(u32, *mut FlowBucket, u64)> {
     let [first, second] = places(key);
     let words = key.words();
     let mut place = first;
-    let mut offset = search(FLOWS.get_ptr_mut(first)?, words);
+    let mut bucket = FLOWS.get_ptr_mut(first)?;
+    let mut offset = search(bucket, words);
     if offset > LAST {
         place = second;
-        offset = search(FLOWS.get_ptr_mut(second)?, words);
+        bucket = FLOWS.get_ptr_mut(second)?;
+        offset = search(bucket, words);
     }
-    Some(u64::from(place) << 32 | offset)
+    Some((place, bucket, offset))
 }
 
+/// The flow where [`find_flow`] has found it: the bucket's number is in the upper half, and the offset in the lower one.
 #[inline(always)]
 fn flow_at(found: u64) -> Option<&'static mut Flow> {
     let bucket = FLOWS.get_ptr_mut((found >> 32) as u32)?;
@@ -132,29 +130,26 @@ pub(crate) fn remember_flow(key: &FlowKey, flow: &Flow, may_displace: bool) {
     insert_flow(&raw const *key, &raw const *flow, may_displace);
 }
 
-/// [`remember_flow`] for a flow that has been looked for and not found: without a call where the first of its buckets has room for
-/// two, as nearly all have.
+/// [`remember_flow`] for a flow that has been looked for and not found: without a call where the first of its buckets is empty, as
+/// most are in a table that has room.
 #[inline(always)]
 pub(crate) fn remember_new_flow(key: &FlowKey, flow: &Flow, may_displace: bool) {
-    if add(key, flow).is_none() {
+    if begin_bucket(key, flow).is_none() {
         remember_flow(key, flow, may_displace);
     }
 }
 
-/// Adds a flow to its first bucket if there is room for two, which is what [`flow_table::prefers_second`] says.
+/// Adds a flow to its first bucket if that is empty.
 #[inline(always)]
-fn add(key: &FlowKey, flow: &Flow) -> Option<()> {
+fn begin_bucket(key: &FlowKey, flow: &Flow) -> Option<()> {
     let [first, _] = places(key);
     let bucket = FLOWS.get_ptr_mut(first)?;
     // SAFETY: as in `flow_in`.
-    let entries = unsafe { &(*bucket).entries };
-    let [first, second, third] = entries.each_ref().map(|entry| entry.flow.owner == flow_table::VACANT);
-    let offset = match (first, second, third) {
-        (true, true, _) | (true, _, true) => 0,
-        (_, true, true) => STRIDE,
-        _ => return None,
-    };
-    write(entry(bucket, offset)?, key, flow)
+    if flow_table::is_empty(unsafe { &*bucket }) {
+        write(entry(bucket, 0)?, key, flow)
+    } else {
+        None
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -197,18 +192,11 @@ extern "C" fn room_in_bucket(key: *const FlowKey, bucket: u32, may_displace: boo
     let (words, now) = (key.words(), now());
     let mut room = Room::NONE;
     for (number, entry) in (0..).zip(&bucket.entries) {
-        let owner = entry.flow.owner;
-        let readiness = if owner == flow_table::VACANT {
-            Readiness::FREE
-        } else if !flow_table::is_taken(owner) {
-            Readiness::NONE
-        } else if entry.key.words() == words {
-            Readiness::SAME
-        } else {
+        let lifetime = |entry: &FlowEntry| {
             let timeout = service(entry.key.service).map_or(0, |service| service.timeout);
-            let lifetime = lifetimes().of(entry.flow.phase, timeout);
-            Readiness::of(entry.flow.phase, entry.flow.last_seen, now, lifetime, may_displace)
+            lifetimes().of(entry.flow.phase, timeout)
         };
+        let readiness = Readiness::of_entry(entry, words, now, lifetime, may_displace);
         room = room.or(number, readiness);
     }
     room.to_bits()

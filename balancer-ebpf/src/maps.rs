@@ -209,12 +209,12 @@ pub(crate) fn slot(index: u32, service: &Service, slot: u32) -> Option<Slot> {
 
 /// The oldest backend that flows on a slot that has changed hands may belong to without being remembered.
 #[inline(always)]
-pub(crate) fn previous_slot(service: u32, class: TableClass, slot: u32) -> Option<Slot> {
+pub(crate) fn previous_slot(index: u32, service: &Service, slot: u32) -> Option<Slot> {
     let slot = opaque(slot.into()) as usize;
-    let bits = match class {
-        TableClass::Small => SMALL_PREVIOUS.get_value(service, &0)?.get(slot),
-        TableClass::Medium => MEDIUM_PREVIOUS.get_value(service, &0)?.get(slot),
-        TableClass::Large => LARGE_PREVIOUS.get_value(service, &0)?.get(slot),
+    let bits = match service.table_class() {
+        TableClass::Small => SMALL_PREVIOUS.get_value(index, &0)?.get(slot),
+        TableClass::Medium => MEDIUM_PREVIOUS.get_value(index, &0)?.get(slot),
+        TableClass::Large => LARGE_PREVIOUS.get_value(index, &0)?.get(slot),
     };
     bits.copied().map(Slot::from_bits)
 }

@@ -385,7 +385,7 @@ pub(crate) fn standing_of(
 /// remembered and does not begin has been there since before.
 #[inline(always)]
 fn previous_owner(service: &Service, index: u32, slot: u32) -> u32 {
-    let previous = maps::previous_slot(index, service.table_class(), slot).unwrap_or_default();
+    let previous = maps::previous_slot(index, service, slot).unwrap_or_default();
     match maps::backend(previous.backend()) {
         Some(backend) if serves_flows(backend) => previous.backend(),
         _ => 0,

@@ -1,9 +1,7 @@
-//! How a packet gets to its backend: one file per way.
+//! How a packet gets to its backend: one file per way, and one for both tunnels.
 
 mod dsr;
 pub(crate) mod full_nat;
-mod gue;
-mod ipip;
 mod nat;
 mod tunnel;
 
@@ -11,6 +9,7 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use balancer_common::{
     DropReason,
     abi::{Backend, FlowKey, Forwarding, Service},
+    encapsulation::Encapsulation,
     packet::Headers,
 };
 
@@ -84,8 +83,8 @@ fn prepare_any(
     match service.forwarding() {
         Forwarding::Nat => nat::prepare(packet, headers, key, backend),
         Forwarding::Dsr => dsr::prepare(packet, headers, backend),
-        Forwarding::Ipip => ipip::prepare(packet, headers, backend),
-        Forwarding::Gue => gue::prepare(packet, headers, backend),
+        Forwarding::Ipip => tunnel::prepare(packet, headers, backend, Encapsulation::Ipip),
+        Forwarding::Gue => tunnel::prepare(packet, headers, backend, Encapsulation::Gue),
         // It has functions of its own.
         Forwarding::FullNat => Err(DropReason::Internal),
     }
@@ -102,8 +101,8 @@ pub(crate) fn prepare_plain(
     match service.forwarding() {
         Forwarding::Nat => nat::translate(packet, headers, backend).map(|_port| ()),
         Forwarding::Dsr => dsr::prepare(packet, headers, backend),
-        Forwarding::Ipip => ipip::prepare_plain(packet, headers, backend),
-        Forwarding::Gue => gue::prepare_plain(packet, headers, backend),
+        Forwarding::Ipip => tunnel::prepare_plain(packet, headers, backend, Encapsulation::Ipip),
+        Forwarding::Gue => tunnel::prepare_plain(packet, headers, backend, Encapsulation::Gue),
         // It has functions of its own.
         Forwarding::FullNat => Err(DropReason::Internal),
     }

@@ -1,4 +1,5 @@
-//! What the ways have in common that put the packet into another one, from this host to the backend.
+//! The packet travels inside another one, from this host to the backend: IP in IP, or in a UDP datagram (Generic UDP
+//! Encapsulation), whose source port lets what balances load on the way, and the queues of the backend, tell flows apart.
 
 use balancer_common::{
     DropReason,

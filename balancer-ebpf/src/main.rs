@@ -82,6 +82,7 @@ enum Verdict {
 #[xdp(frags)]
 #[inline(always)]
 fn balancer(context: XdpContext) -> u32 {
+    maps::use_arena();
     if let Some(action) = at_once(&context) {
         return action;
     }
@@ -137,6 +138,7 @@ fn at_once_by<'a>(
 /// attached itself.
 #[xdp(frags)]
 fn any_packet(context: XdpContext) -> u32 {
+    maps::use_arena();
     trace::begin(&context);
     let action = decide(&context);
     trace::end(&context, action);
@@ -235,7 +237,7 @@ extern "C" fn to_client(context: *mut xdp_md, headers: *const Headers, backend: 
     };
     let decision = reply::forward(&mut XdpPacket::new(&context), headers, backend);
     match reply::vip_of(backend) {
-        Some(vip) => answer_or_act(&context, headers, vip, decision),
+        Some(vip) => answer_or_act(&context, headers, &vip, decision),
         None => act(&context, decision),
     }
 }
@@ -305,6 +307,7 @@ fn refuse_for_services(unparsed: Unparsed) -> Result<Verdict, DropReason> {
 /// meet and from the code that they take.
 #[xdp]
 fn explain(context: XdpContext) -> u32 {
+    maps::use_arena();
     let mut packet = XdpPacket::new(&context);
     let explanation = explanation(&context);
     match packet.view_mut::<[u8; Explanation::LEN]>(0) {

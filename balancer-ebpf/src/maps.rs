@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod arena;
 mod budgets;
 mod flows;
 mod mappings;
@@ -21,7 +22,7 @@ use aya_ebpf::{
 use balancer_common::{
     DropReason, Event,
     abi::{
-        Address, Backend, Client, ClientKey, ClientPrefix, Endpoint, EndpointKey, Failures, FirstFragment, FragmentKey,
+        Address, Client, ClientKey, ClientPrefix, EndpointKey, Failures, FirstFragment, FragmentKey,
         LARGE_TABLE, MEDIUM_TABLE, MappingKey, NeighborRequest, Owner, Pin, Probed, ROUTE_CACHE, ReverseFlow,
         ReverseKey, Route, SMALL_TABLE, Service, Slot, TableClass, Tick, Traffic, WakeRequest,
     },
@@ -32,6 +33,7 @@ use balancer_common::{
 use crate::failures::Failure;
 
 pub(crate) use access::may_use;
+pub(crate) use arena::{backend, copied, service, use_arena};
 pub(crate) use answers::{limit, may_answer, note_limit, sum};
 pub(crate) use budgets::{coarse_time, has_token, identify_client, service_has_token, take_of_client, take_of_service};
 pub(crate) use flows::{advance, flow, flow_at_once, load, remember_flow, remember_new_flow};
@@ -42,15 +44,7 @@ pub(crate) use trace::{capture, is_traced, tell_capture, tell_decision, trace_bu
 // The sizes below are placeholders: the loader sets those that the configuration asks for.
 
 #[btf_map]
-static ENDPOINT_SEEDS: Array<u32, 16_384> = Array::new();
-#[btf_map]
-static ENDPOINTS: Array<Endpoint, 65_536> = Array::new();
-#[btf_map]
-static SERVICES: Array<Service, 4_096> = Array::new();
-#[btf_map]
 static SERVICE_TRAFFIC: PerCpuArray<Traffic, 4_096> = PerCpuArray::new();
-#[btf_map]
-static BACKENDS: Array<Backend, 16_384> = Array::new();
 #[btf_map]
 static BACKEND_TRAFFIC: PerCpuArray<Traffic, 16_384> = PerCpuArray::new();
 /// The daemon changes tables in place.
@@ -153,23 +147,11 @@ pub(crate) fn endpoint(key: &EndpointKey) -> Option<u32> {
         entry_shift: ENDPOINT_ENTRY_SHIFT.load(),
     };
     let hash = key.hash();
-    let seed = *ENDPOINT_SEEDS.get(geometry.bucket(hash))?;
+    let seed = arena::seed(geometry.bucket(hash));
     if seed == perfect_hash::EMPTY {
         return None;
     }
-    ENDPOINTS.get(geometry.entry(hash, seed))?.target_of(key)
-}
-
-/// The service with this index.
-#[inline(always)]
-pub(crate) fn service(index: u32) -> Option<&'static Service> {
-    SERVICES.get(index)
-}
-
-/// The backend with this index.
-#[inline(always)]
-pub(crate) fn backend(index: u32) -> Option<&'static Backend> {
-    BACKENDS.get(index)
+    arena::entry(geometry.entry(hash, seed)).target_of(key)
 }
 
 /// Keeps the compiler from seeing what a number was computed from: from checking that in its place, which tells the verifier

@@ -62,7 +62,7 @@ fn send(context: &TcContext, index: u32) -> Option<()> {
         protocol: headers.protocol as u32,
     };
     maps::remember_probed(&answer, &probed);
-    replace(context, &headers, Place::Destination, service.vip)?;
+    replace(context, &headers, Place::Destination, maps::copied(&service.vip))?;
     headers.destination = service.vip;
     deliver(context, &headers, service, backend)
 }

@@ -69,7 +69,7 @@ fn send(
     flow: &RepliedFlow,
     next_hop: &NextHop,
 ) -> Result<Verdict, DropReason> {
-    rewrite::translate(packet, headers, End::Source, service.vip, flow.service_port).ok_or(DropReason::Malformed)?;
+    rewrite::translate(packet, headers, End::Source, maps::copied(&service.vip), flow.service_port).ok_or(DropReason::Malformed)?;
     rewrite::address_frame(packet, next_hop).ok_or(DropReason::Malformed)?;
     count(headers, flow.service, flow.backend);
     Ok(Verdict::Send {
@@ -79,8 +79,8 @@ fn send(
 
 /// The VIP that a backend's replies come from, or one of those that share the backend's endpoint.
 #[inline(always)]
-pub(crate) fn vip_of(backend: u32) -> Option<&'static Address> {
-    Some(&maps::service(maps::backend(backend)?.service)?.vip)
+pub(crate) fn vip_of(backend: u32) -> Option<Address> {
+    Some(maps::copied(&maps::service(maps::backend(backend)?.service)?.vip))
 }
 
 /// The flow that a reply belongs to.

@@ -9,6 +9,7 @@
 
 mod access;
 mod address;
+pub mod arena;
 mod backend;
 mod counters;
 mod endpoint;

@@ -13,7 +13,7 @@ use balancer_common::{
     packet::Headers,
 };
 
-use crate::{outcome, packet::XdpPacket};
+use crate::{maps, outcome, packet::XdpPacket};
 
 /// Makes a packet of the flow `key` ready to leave for `backend`, which has the index `index`, in the way that `service`
 /// asks for. The caller has seen to it that the backend's next hop is known and that the TTL is above one.
@@ -29,7 +29,7 @@ pub(crate) fn prepare(
     if service.forwarding() == Forwarding::FullNat {
         return full_nat::prepare(packet, headers, key, index, backend);
     }
-    prepare_alone(packet, headers, key, service, backend)
+    prepare_alone(packet, headers, key, index)
 }
 
 /// [`prepare`] in a way that takes no mapping, which is any but full NAT.
@@ -38,10 +38,9 @@ pub(crate) fn prepare_alone(
     packet: &XdpPacket<'_>,
     headers: &Headers,
     key: &FlowKey,
-    service: &Service,
-    backend: &Backend,
+    index: u32,
 ) -> Result<(), DropReason> {
-    outcome::result(prepare_to_forward(packet.context(), headers, key, service, backend))
+    outcome::result(prepare_to_forward(packet.context(), headers, key, index))
 }
 
 /// A function with external linkage: however many ways there are through it, to the verifier its callers see one.
@@ -51,22 +50,18 @@ extern "C" fn prepare_to_forward(
     context: *mut xdp_md,
     headers: *const Headers,
     key: *const FlowKey,
-    service: *const Service,
-    backend: *const Backend,
+    index: u32,
 ) -> u32 {
     let context = XdpContext::new(context);
     // SAFETY: the caller passes references, and the verifier knows the size of what they point to.
     let headers = unsafe { headers.as_ref() };
     // SAFETY: as above.
     let key = unsafe { key.as_ref() };
-    // SAFETY: as above.
-    let service = unsafe { service.as_ref() };
-    // SAFETY: as above.
-    let backend = unsafe { backend.as_ref() };
-    let prepared = match (headers, key, service, backend) {
-        (Some(headers), Some(key), Some(service), Some(backend)) => {
-            prepare_any(&mut XdpPacket::new(&context), headers, key, service, backend)
-        }
+    let prepared = match (headers, key, maps::backend(index)) {
+        (Some(headers), Some(key), Some(backend)) => match maps::service(key.service) {
+            Some(service) => prepare_any(&mut XdpPacket::new(&context), headers, key, service, backend),
+            None => Err(DropReason::Internal),
+        },
         _ => Err(DropReason::Internal),
     };
     outcome::number(prepared)

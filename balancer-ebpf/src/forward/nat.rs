@@ -27,11 +27,11 @@ pub(super) fn prepare(
 #[inline(always)]
 pub(super) fn translate(packet: &mut XdpPacket<'_>, headers: &Headers, backend: &Backend) -> Result<Port, DropReason> {
     size::check(headers, headers.length, u32::from(backend.mtu))?;
-    let port = match backend.port {
+    let port = match maps::copied(&backend.port) {
         ANY_PORT => headers.ports.destination,
         port => port,
     };
-    rewrite::translate(packet, headers, End::Destination, backend.address, port).ok_or(DropReason::Malformed)?;
+    rewrite::translate(packet, headers, End::Destination, maps::copied(&backend.address), port).ok_or(DropReason::Malformed)?;
     rewrite::address_frame(packet, &backend.next_hop).ok_or(DropReason::Malformed)?;
     Ok(port)
 }

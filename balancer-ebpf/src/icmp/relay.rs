@@ -98,7 +98,7 @@ fn to_backend(error: &Headers, passage: &mut Passage) -> Result<u32, DropReason>
     if !backend.next_hop.is_known() {
         return Err(DropReason::NoNextHop);
     }
-    passage.next_hop = backend.next_hop;
+    passage.next_hop = maps::copied(&backend.next_hop);
     match service.forwarding() {
         Forwarding::Nat => {
             let mut ports = passage.answer.ports;
@@ -188,9 +188,7 @@ fn route(packet: &XdpPacket<'_>, error: &Headers, passage: &mut Passage) -> Resu
 #[inline(always)]
 fn send_as_quoted(packet: &XdpPacket<'_>, error: &Headers) -> Result<(), DropReason> {
     let passage = maps::passage().ok_or(DropReason::Internal)?;
-    let service = maps::service(passage.flow.service).ok_or(DropReason::Internal)?;
-    let backend = maps::backend(passage.selection.index).ok_or(DropReason::Internal)?;
-    forward::prepare_alone(packet, error, &passage.flow, service, backend)
+    forward::prepare_alone(packet, error, &passage.flow, passage.selection.index)
 }
 
 /// Gives the error the ends of the answer, but for its sender where the answer would keep its own: who reports the error is

@@ -54,13 +54,13 @@ impl Dataplane {
                 maps.service_budgets.set(*index, TokenBucket::default(), 0)?;
             }
             Operation::WriteService { index, record } => {
-                maps.services.set(*index, record, 0)?;
+                maps.services.set(*index, record)?;
                 maps.tables.clear(*index, Some(record.table_class()))?;
             }
             Operation::WriteSources { index, pool } => maps.source_pools.insert(index, **pool, 0)?,
             Operation::RemoveSources { index } => maps.source_pools.remove(index)?,
             Operation::ReleaseService { index } => {
-                maps.services.set(*index, Service::VACANT, 0)?;
+                maps.services.set(*index, &Service::VACANT)?;
                 maps.tables.clear(*index, None)?;
                 maps.service_names.set(*index, Name::FREE, 0)?;
             }
@@ -70,7 +70,7 @@ impl Dataplane {
                 maps.failures.set(*index, Failures::default(), 0)?;
             }
             Operation::RenameBackend { index, name } => maps.backend_names.set(*index, Name::new(name), 0)?,
-            Operation::WriteBackend { index, record } => maps.backends.set(*index, record, 0)?,
+            Operation::WriteBackend { index, record } => maps.backends.set(*index, record)?,
             Operation::ReleaseBackend { index } => {
                 let incarnation = self
                     .state
@@ -81,7 +81,7 @@ impl Dataplane {
                     incarnation,
                     ..Backend::VACANT
                 };
-                maps.backends.set(*index, record, 0)?;
+                maps.backends.set(*index, &record)?;
                 maps.loads.set(*index, Load::default(), 0)?;
                 maps.backend_names.set(*index, Name::FREE, 0)?;
             }
@@ -154,8 +154,8 @@ fn trie_key(key: PrefixKey) -> lpm_trie::Key<ClientPrefix> {
 pub(super) fn write_endpoints(maps: &mut Maps, writes: &[Write]) -> anyhow::Result<()> {
     for write in writes {
         match write {
-            Write::Entry { index, entry } => maps.endpoints.set(*index, entry, 0)?,
-            Write::Seed { bucket, seed } => maps.endpoint_seeds.set(*bucket, seed, 0)?,
+            Write::Entry { index, entry } => maps.endpoints.set(*index, entry)?,
+            Write::Seed { bucket, seed } => maps.endpoint_seeds.set(*bucket, seed)?,
             Write::Barrier => syscall::wait_for_packets()?,
         }
     }

@@ -3,11 +3,11 @@
 mod stack;
 
 use anyhow::{Context as _, bail};
-use aya::{EbpfLoader, programs::Program};
+use aya::{EbpfLoader, maps::Map, programs::Program};
 use serde::Serialize;
 
 use super::{
-    decap,
+    arena::Arena, decap,
     load::{self, explain_load_error, explain_program_error},
     maps::Capacity,
     permission, syscall,
@@ -44,7 +44,11 @@ pub fn figures() -> anyhow::Result<Vec<Figures>> {
     for (name, entries) in smallest.sizes() {
         loader.map_max_entries(name, entries);
     }
+    loader.allow_unsupported_maps();
     let balancer = loader.load(load::OBJECT).map_err(explain_load_error)?;
+    let arena = balancer.map("ARENA").context("the eBPF object has no arena")?;
+    let Map::Unsupported(arena) = arena else { bail!("the arena is none") };
+    let _arena = Arena::place(arena.fd())?;
     let decap = EbpfLoader::new().load(decap::OBJECT).map_err(explain_load_error)?;
     let mut figures = Vec::new();
     for mut ebpf in [balancer, decap] {

@@ -85,6 +85,7 @@ fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[
         .override_global("ANSWER_TIME", &answer_time, true)
         .override_global(aya_log::LEVEL, &packet_log, true);
     let strangers = pins.map(STRANGERS_PIN);
+    loader.allow_unsupported_maps();
     loader.map_pin_path(STRANGERS, strangers.as_path());
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());

@@ -8,13 +8,13 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray},
 };
 use balancer_common::{
-    abi::{Backend, ClientPrefix, Endpoint, Failures, Load, Pin, Service, SourcePool, Traffic},
+    abi::{arena, Backend, ClientPrefix, Endpoint, Failures, Load, Pin, Service, SourcePool, Traffic},
     flow_table, perfect_hash,
     strangers::PLACES,
     token_bucket::TokenBucket,
 };
 
-use super::{flow_table::FlowTable, memory::Stores, name::Name, pins::Pins, tables::Tables};
+use super::{arena::{Arena, Records}, flow_table::FlowTable, memory::Stores, name::Name, pins::Pins, tables::Tables};
 
 /// How many entries the maps have room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,12 +41,8 @@ impl Capacity {
     }
 
     /// The maps whose size follows from the configuration.
-    pub(super) fn sizes(self) -> [(&'static str, u32); 22] {
-        let endpoints = self.endpoints();
+    pub(super) fn sizes(self) -> [(&'static str, u32); 18] {
         [
-            ("ENDPOINT_SEEDS", endpoints.buckets()),
-            ("ENDPOINTS", endpoints.entries()),
-            ("SERVICES", self.services),
             ("SERVICE_TRAFFIC", self.services),
             ("SMALL_TABLES", self.services),
             ("MEDIUM_TABLES", self.services),
@@ -54,7 +50,6 @@ impl Capacity {
             ("SMALL_PREVIOUS", self.services),
             ("MEDIUM_PREVIOUS", self.services),
             ("LARGE_PREVIOUS", self.services),
-            ("BACKENDS", self.backends),
             ("BACKEND_TRAFFIC", self.backends),
             ("LOADS", self.backends),
             ("FAILURES", self.backends),
@@ -76,10 +71,8 @@ pub(super) const STRANGERS: &str = ".bss.strangers";
 pub(super) const STRANGERS_PIN: &str = "STRANGERS";
 
 /// Every other map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 45] = [
-    "ENDPOINT_SEEDS",
-    "ENDPOINTS",
-    "SERVICES",
+pub(super) const PINNED: [&str; 42] = [
+    "ARENA",
     "SERVICE_TRAFFIC",
     "SMALL_TABLES",
     "MEDIUM_TABLES",
@@ -87,7 +80,6 @@ pub(super) const PINNED: [&str; 45] = [
     "SMALL_PREVIOUS",
     "MEDIUM_PREVIOUS",
     "LARGE_PREVIOUS",
-    "BACKENDS",
     "BACKEND_TRAFFIC",
     "LOADS",
     "FAILURES",
@@ -126,14 +118,14 @@ pub(super) const PINNED: [&str; 45] = [
 
 /// Handles of the maps.
 pub(super) struct Maps {
-    pub(super) endpoint_seeds: Array<MapData, u32>,
-    pub(super) endpoints: Array<MapData, Endpoint>,
+    pub(super) endpoint_seeds: Records<u32>,
+    pub(super) endpoints: Records<Endpoint>,
     pub(super) strangers: Array<MapData, [u8; PLACES]>,
-    pub(super) services: Array<MapData, Service>,
+    pub(super) services: Records<Service>,
     pub(super) service_names: Array<MapData, Name>,
     pub(super) service_traffic: PerCpuArray<MapData, Traffic>,
     pub(super) tables: Tables,
-    pub(super) backends: Array<MapData, Backend>,
+    pub(super) backends: Records<Backend>,
     pub(super) backend_names: Array<MapData, Name>,
     pub(super) backend_traffic: PerCpuArray<MapData, Traffic>,
     /// The same map, not typed: it is read many elements at a time.
@@ -158,16 +150,16 @@ pub(super) struct Maps {
 
 impl Maps {
     /// Takes the maps of a loaded object, and opens or makes those that only the daemon knows.
-    pub(super) fn take(ebpf: &mut Ebpf, pins: &Pins, capacity: Capacity) -> anyhow::Result<Self> {
+    pub(super) fn take(ebpf: &mut Ebpf, arena: &Arc<Arena>, pins: &Pins, capacity: Capacity) -> anyhow::Result<Self> {
         Ok(Self {
-            endpoint_seeds: take(ebpf, "ENDPOINT_SEEDS")?,
-            endpoints: take(ebpf, "ENDPOINTS")?,
+            endpoint_seeds: arena.records(&arena::ENDPOINT_SEEDS, capacity.endpoints().buckets())?,
+            endpoints: arena.records(&arena::ENDPOINTS, capacity.endpoints().entries())?,
             strangers: take(ebpf, STRANGERS)?,
-            services: take(ebpf, "SERVICES")?,
+            services: arena.records(&arena::SERVICES, capacity.services)?,
             service_names: open_or_make(&pins.map("SERVICE_NAMES"), capacity.services)?,
             service_traffic: take(ebpf, "SERVICE_TRAFFIC")?,
             tables: Tables::open(pins)?,
-            backends: take(ebpf, "BACKENDS")?,
+            backends: arena.records(&arena::BACKENDS, capacity.backends)?,
             backend_names: open_or_make(&pins.map("BACKEND_NAMES"), capacity.backends)?,
             backend_traffic: take(ebpf, "BACKEND_TRAFFIC")?,
             all_backend_traffic: open(&pins.map("BACKEND_TRAFFIC"))?,

@@ -1,6 +1,7 @@
 //! The data plane in the kernel: loading, pinning, attaching and the maps. The only module that knows aya.
 
 mod apply;
+mod arena;
 mod attach;
 mod clock;
 mod counters;
@@ -51,6 +52,8 @@ pub use run::Outcome;
 pub use sweep::Swept;
 pub use tables::Division;
 pub use trace::{Decisions, Frames, Trace, Traced};
+
+use arena::Arena;
 
 use crate::{
     config::{self, XdpMode},
@@ -103,8 +106,9 @@ impl Dataplane {
             backends: config.max_backends + 1,
             mappings: config.max_mappings,
         };
+        let arena = Arena::open(&pins.map("ARENA"))?;
         let mut ebpf = load::load(&pins, capacity)?;
-        let mut maps = maps::Maps::take(&mut ebpf, &pins, capacity)?;
+        let mut maps = maps::Maps::take(&mut ebpf, &arena, &pins, capacity)?;
         keep_secret(&mut maps.budget_key)?;
         let endpoints = read::endpoints(&mut maps, capacity)?;
         let strangers = read::strangers(&mut maps, &endpoints)?;

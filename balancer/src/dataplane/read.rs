@@ -14,8 +14,8 @@ use crate::{
 
 /// The endpoint table, after clearing what a crash may have left half written.
 pub(super) fn endpoints(maps: &mut Maps, capacity: Capacity) -> anyhow::Result<perfect_hash::Table> {
-    let seeds = maps.endpoint_seeds.iter().collect::<Result<Vec<_>, _>>()?;
-    let entries = maps.endpoints.iter().collect::<Result<Vec<_>, _>>()?;
+    let seeds = maps.endpoint_seeds.all()?;
+    let entries = maps.endpoints.all()?;
     let (table, repairs) = perfect_hash::Table::from_kernel(capacity.endpoints(), seeds, entries)?;
     write_endpoints(maps, &repairs)?;
     Ok(table)
@@ -33,7 +33,7 @@ pub(super) fn state(maps: &Maps, endpoints: &perfect_hash::Table) -> anyhow::Res
     let mut services = BTreeMap::new();
     for (index, name) in (0..).zip(maps.service_names.iter()) {
         if let Some(name) = name?.text() {
-            let record: Service = maps.services.get(&index, 0)?;
+            let record: Service = maps.services.get(index)?;
             let record = (record != Service::VACANT).then_some(record);
             services.insert(index, ServiceEntry { name, record });
         }
@@ -41,7 +41,7 @@ pub(super) fn state(maps: &Maps, endpoints: &perfect_hash::Table) -> anyhow::Res
     let mut backends = BTreeMap::new();
     let mut vacated = HashMap::new();
     for (index, name) in (0..).zip(maps.backend_names.iter()) {
-        let record: Backend = maps.backends.get(&index, 0)?;
+        let record: Backend = maps.backends.get(index)?;
         match name?.text() {
             Some(name) => {
                 backends.insert(index, BackendEntry { name, record });

@@ -12,6 +12,7 @@ use std::{
 };
 
 use aya::Pod;
+use balancer_common::abi::arena::ARENA;
 
 /// Commands (`enum bpf_cmd` in linux/bpf.h).
 #[derive(Clone, Copy)]
@@ -21,6 +22,7 @@ enum Command {
     LookupElement = 1,
     UpdateElement = 2,
     DeleteElement = 3,
+    PinObject = 6,
     GetObject = 7,
     LookupBatch = 24,
     UpdateBatch = 26,
@@ -37,6 +39,37 @@ struct ArrayAttributes {
     value_size: u32,
     max_entries: u32,
     map_flags: u32,
+}
+
+/// The part of `union bpf_attr` that is needed to make an arena.
+#[repr(C)]
+#[derive(Default)]
+struct ArenaAttributes {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    name: [u8; 16],
+    interface: u32,
+    btf_fd: u32,
+    btf_types: [u32; 3],
+    map_extra: u64,
+}
+
+/// `struct bpf_map_info` (linux/bpf.h) up to what is asked for.
+#[repr(C)]
+#[derive(Default)]
+struct MapDescription {
+    sizes: [u32; 6],
+    name: [u8; 16],
+    interface: u32,
+    btf_struct: u32,
+    network: [u64; 2],
+    btf: [u32; 4],
+    map_extra: u64,
 }
 
 /// The part of `union bpf_attr` that the commands on one element use.
@@ -172,6 +205,51 @@ pub(super) fn array_of_one<V: Pod>(value: &[V]) -> io::Result<OwnedFd> {
     // SAFETY: key and value are live, and the map has been made for values of this size.
     unsafe { bpf(Command::UpdateElement, &mut attributes) }?;
     Ok(map)
+}
+
+/// Makes an arena of four gigabytes whose pointers count from `address`.
+pub(super) fn arena(address: u64) -> io::Result<OwnedFd> {
+    /// `BPF_MAP_TYPE_ARENA` (linux/bpf.h).
+    const TYPE: u32 = 33;
+    /// `BPF_F_MMAPABLE` (linux/bpf.h).
+    const MMAPABLE: u32 = 1 << 10;
+    const PAGE: u64 = 4_096;
+    let mut attributes = ArenaAttributes {
+        map_type: TYPE,
+        max_entries: u32::try_from(ARENA / PAGE).map_err(io::Error::other)?,
+        map_flags: MMAPABLE,
+        name: *b"ARENA\0\0\0\0\0\0\0\0\0\0\0",
+        map_extra: address,
+        ..ArenaAttributes::default()
+    };
+    // SAFETY: the attributes hold no addresses of buffers.
+    unsafe { open(Command::CreateMap, &mut attributes) }
+}
+
+/// What a map was made with beyond its sizes: for an arena the address from which its pointers count.
+pub(super) fn map_extra(map: &impl AsFd) -> io::Result<u64> {
+    let mut description = MapDescription::default();
+    let mut attributes = DescribeAttributes {
+        descriptor: descriptor(map),
+        length: u32::try_from(size_of::<MapDescription>()).map_err(io::Error::other)?,
+        description: std::ptr::from_mut(&mut description) as u64,
+    };
+    // SAFETY: the description is live and of the size that is given.
+    unsafe { bpf(Command::DescribeObject, &mut attributes) }?;
+    Ok(description.map_extra)
+}
+
+/// Pins a map.
+pub(super) fn pin(map: &impl AsFd, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = ObjectAttributes {
+        path: path.as_ptr() as u64,
+        descriptor: descriptor(map),
+        flags: 0,
+    };
+    // SAFETY: the path is live and ends with a zero.
+    unsafe { bpf(Command::PinObject, &mut attributes) }?;
+    Ok(())
 }
 
 /// The instructions of a loaded program, as the kernel has them.

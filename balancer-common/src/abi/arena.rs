@@ -1,0 +1,50 @@
+//! Where records lie in the memory that packets and the daemon share.
+//!
+//! It is an arena (`BPF_MAP_TYPE_ARENA`): four gigabytes of addresses, of which there is as much memory as was ever written to.
+//! So every kind of record has its place for as many as there can ever be.
+
+use core::marker::PhantomData;
+
+use super::{Backend, Endpoint, Service};
+
+/// Bytes of addresses, whole pages.
+pub const ARENA: u64 = 1 << 32;
+
+/// Where the records of a kind lie, one behind the other.
+#[derive(Debug)]
+pub struct Region<T> {
+    begin: u32,
+    end: u32,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Region<T> {
+    /// The region from the byte `begin` on up to the byte `end`, at which pages begin.
+    const fn new(begin: u32, end: u32) -> Self {
+        Self {
+            begin,
+            end,
+            kind: PhantomData,
+        }
+    }
+
+    /// At which byte the record with this index begins.
+    #[inline(always)]
+    pub const fn place(&self, index: u32) -> u64 {
+        self.begin as u64 + index as u64 * size_of::<T>() as u64
+    }
+
+    /// How many records there is room for.
+    pub const fn capacity(&self) -> u32 {
+        (self.end - self.begin) / size_of::<T>() as u32
+    }
+}
+
+/// Services by their indices.
+pub const SERVICES: Region<Service> = Region::new(0, 0x0100_0000);
+/// Backends by their indices.
+pub const BACKENDS: Region<Backend> = Region::new(0x0800_0000, 0x1000_0000);
+/// The seeds of the [endpoint table](crate::perfect_hash) by bucket.
+pub const ENDPOINT_SEEDS: Region<u32> = Region::new(0x1000_0000, 0x1200_0000);
+/// The entries of the endpoint table.
+pub const ENDPOINTS: Region<Endpoint> = Region::new(0x1800_0000, 0x3000_0000);

@@ -40,10 +40,10 @@ pub(crate) fn new_flow(index: u32, service: &Service, headers: &Headers, purpose
 #[inline(never)]
 extern "C" fn admit_flow(index: u32, headers: *const Headers, ask: bool) -> u32 {
     // SAFETY: the caller passes a reference, and the verifier knows the size of what it points to.
-    let (Some(headers), Some(service)) = (unsafe { headers.as_ref() }, maps::service(index)) else {
+    let Some(headers) = (unsafe { headers.as_ref() }) else {
         return outcome::number(Err(DropReason::Internal));
     };
-    outcome::number(spend(index, &service.limits(), headers.source, ask))
+    outcome::number(spend(index, &maps::service(index).limits(), headers.source, ask))
 }
 
 /// Who has no token left is refused before a token of the service is taken, or its flood would take those of all others.

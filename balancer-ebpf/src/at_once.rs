@@ -19,7 +19,7 @@ pub(crate) fn forward(
     headers: &Headers,
     index: u32,
 ) -> Option<Result<Verdict, DropReason>> {
-    let service = maps::service(index)?;
+    let service = maps::service(index);
     let is_usual = service.is_usual();
     if !is_usual && needs_more(service, headers) {
         return None;
@@ -41,7 +41,7 @@ pub(crate) fn forward(
         None if !is_usual && service.has_limits() && (is_tracked || tcp::is_request(headers.tcp_flags)) => return None,
         None => {
             let index = of_slot(service, index, headers)?;
-            (index, maps::backend(index)?)
+            (index, maps::backend(index))
         }
     };
     if !backend.next_hop.is_known() {
@@ -94,7 +94,7 @@ fn needs_more(service: &Service, headers: &Headers) -> bool {
 #[inline(always)]
 fn of_flow(flow: &mut Flow, headers: &Headers, timeout: u32) -> Option<&'static Backend> {
     let owner = flow.owner;
-    let backend = maps::backend(owner.backend)?;
+    let backend = maps::backend(owner.backend);
     if !select::serves_flows(backend) || backend.incarnation != owner.incarnation {
         return None;
     }
@@ -118,8 +118,9 @@ fn of_flow(flow: &mut Flow, headers: &Headers, timeout: u32) -> Option<&'static 
 /// The index of the backend that the table of the service with this index names, 0 for none, if no flow can belong to another.
 #[inline(always)]
 fn of_slot(service: &Service, index: u32, headers: &Headers) -> Option<u32> {
-    let number = hash::scale(hash::client(headers.source, headers.ports.source), service.table_size);
-    let slot = maps::slot(index, service, number)?;
+    let table = maps::table(index);
+    let number = hash::scale(hash::client(headers.source, headers.ports.source), table.slots);
+    let slot = maps::slot(table, number);
     let may_differ = slot.has_changed() && service.tracking() == Tracking::Changes && headers.protocol == protocol::TCP;
     (!may_differ).then_some(slot.backend())
 }

@@ -50,7 +50,7 @@ pub(crate) fn note_answer(service: u32, flow: &Flow, headers: &Headers) {
 /// Does as [`note_answer`] where a flow does not advance with its replies.
 #[inline(always)]
 pub(crate) fn note_first_answer(key: &FlowKey, headers: &Headers) {
-    if maps::service(key.service).is_some_and(Service::watches_failures)
+    if maps::service(key.service).watches_failures()
         && let Some(flow) = maps::flow(key)
     {
         note_answer(key.service, flow, headers);
@@ -62,7 +62,7 @@ pub(crate) fn note_first_answer(key: &FlowKey, headers: &Headers) {
 /// Counts a refusal by a backend of the service.
 #[inline(always)]
 pub(crate) fn note_refusal(service: u32, backend: u32) {
-    if maps::service(service).is_some_and(Service::watches_failures) {
+    if maps::service(service).watches_failures() {
         maps::count_failure(backend, Failure::Refused);
     }
 }

@@ -55,7 +55,7 @@ extern "C" fn complete_fragment(headers: *mut Headers) -> bool {
 #[inline(always)]
 fn go_without(headers: &mut Headers) -> bool {
     let key = EndpointKey::new(Role::Service, headers.destination, ANY_PORT, headers.fragment.carries);
-    let Some(service) = maps::endpoint(&key).and_then(maps::service) else {
+    let Some(service) = maps::endpoint(&key).map(maps::service) else {
         return false;
     };
     if service.affinity() != AffinityKind::ClientIp || service.forwarding() == Forwarding::FullNat {

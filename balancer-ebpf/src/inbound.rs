@@ -18,7 +18,7 @@ use crate::{
 /// Sends a packet for the service with index `service` to its backend.
 #[inline(always)]
 pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u32) -> Result<Verdict, DropReason> {
-    let record = maps::service(service).ok_or(DropReason::Internal)?;
+    let record = maps::service(service);
     let key = select::flow_key(service, headers);
     trace::note_service(service);
     admit::by_source(service, record, headers.source)?;
@@ -31,7 +31,7 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
     if headers.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    let backend = maps::backend(selection.index).ok_or(DropReason::Internal)?;
+    let backend = maps::backend(selection.index);
     if !backend.next_hop.is_known() {
         return Err(DropReason::NoNextHop);
     }

@@ -224,7 +224,7 @@ extern "C" fn to_backend(context: *mut xdp_md, headers: *const Headers, service:
     };
     let mut packet = XdpPacket::new(&context);
     let decision = inbound::forward(&mut packet, headers, service);
-    answer_or_act(&context, headers, &headers.destination, decision)
+    answer_or_act(&context, headers, || headers.destination, decision)
 }
 
 #[unsafe(no_mangle)]
@@ -236,10 +236,7 @@ extern "C" fn to_client(context: *mut xdp_md, headers: *const Headers, backend: 
         return xdp_action::XDP_ABORTED;
     };
     let decision = reply::forward(&mut XdpPacket::new(&context), headers, backend);
-    match reply::vip_of(backend) {
-        Some(vip) => answer_or_act(&context, headers, &vip, decision),
-        None => act(&context, decision),
-    }
+    answer_or_act(&context, headers, || reply::vip_of(backend), decision)
 }
 
 #[unsafe(no_mangle)]
@@ -251,7 +248,7 @@ extern "C" fn to_client_of_mapping(context: *mut xdp_md, headers: *const Headers
         return xdp_action::XDP_ABORTED;
     };
     match reply::full_nat::forward(&mut XdpPacket::new(&context), headers) {
-        Some(decision) => answer_or_act(&context, headers, &headers.destination, decision),
+        Some(decision) => answer_or_act(&context, headers, || headers.destination, decision),
         None => to_client(context.ctx, &raw const *headers, backend),
     }
 }
@@ -261,12 +258,12 @@ extern "C" fn to_client_of_mapping(context: *mut xdp_md, headers: *const Headers
 fn answer_or_act(
     context: &XdpContext,
     headers: &Headers,
-    reporter: &Address,
+    reporter: impl FnOnce() -> Address,
     decision: Result<Verdict, DropReason>,
 ) -> u32 {
     let action = act(context, decision);
     match decision {
-        Err(reason) if icmp::tell_sender(&XdpPacket::new(context), headers, reporter, reason) => xdp_action::XDP_TX,
+        Err(reason) if icmp::tell_sender(&XdpPacket::new(context), headers, &reporter(), reason) => xdp_action::XDP_TX,
         _ => action,
     }
 }
@@ -332,9 +329,7 @@ fn explanation(context: &XdpContext) -> Explanation {
     let Some(index) = service::of_destination(&headers) else {
         return explanation;
     };
-    let Some(service) = maps::service(index) else {
-        return explanation;
-    };
+    let service = maps::service(index);
     let key = select::flow_key(index, &headers);
     explanation.service = index;
     explanation.slot = select::slot_of(service, &key);

@@ -13,8 +13,7 @@ use core::{arch::asm, ptr};
 
 use aya_ebpf::{
     Global,
-    bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie},
+    btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie},
     helpers::bpf_jiffies64,
     macros::btf_map,
     programs::XdpContext,
@@ -23,8 +22,8 @@ use balancer_common::{
     DropReason, Event,
     abi::{
         Address, Client, ClientKey, ClientPrefix, EndpointKey, Failures, FirstFragment, FragmentKey,
-        LARGE_TABLE, MEDIUM_TABLE, MappingKey, NeighborRequest, Owner, Pin, Probed, ROUTE_CACHE, ReverseFlow,
-        ReverseKey, Route, SMALL_TABLE, Service, Slot, TableClass, Tick, Traffic, WakeRequest,
+        MappingKey, NeighborRequest, Owner, Pin, Probed, ROUTE_CACHE, ReverseFlow,
+        ReverseKey, Route, Tick, Traffic, WakeRequest,
     },
     affinity::Lifetimes,
     perfect_hash::{self, Geometry},
@@ -33,7 +32,7 @@ use balancer_common::{
 use crate::failures::Failure;
 
 pub(crate) use access::may_use;
-pub(crate) use arena::{backend, copied, service, use_arena};
+pub(crate) use arena::{backend, copied, previous_table, service, slot, table, use_arena};
 pub(crate) use answers::{limit, may_answer, note_limit, sum};
 pub(crate) use budgets::{coarse_time, has_token, identify_client, service_has_token, take_of_client, take_of_service};
 pub(crate) use flows::{advance, flow, flow_at_once, load, remember_flow, remember_new_flow};
@@ -47,21 +46,6 @@ pub(crate) use trace::{capture, is_traced, tell_capture, tell_decision, trace_bu
 static SERVICE_TRAFFIC: PerCpuArray<Traffic, 4_096> = PerCpuArray::new();
 #[btf_map]
 static BACKEND_TRAFFIC: PerCpuArray<Traffic, 16_384> = PerCpuArray::new();
-/// The daemon changes tables in place.
-type Table<const SLOTS: usize> = Array<[u32; SLOTS], 1, { BPF_F_MMAPABLE as usize }>;
-
-#[btf_map]
-static SMALL_TABLES: ArrayOfMaps<Table<SMALL_TABLE>, 4_096> = ArrayOfMaps::new();
-#[btf_map]
-static MEDIUM_TABLES: ArrayOfMaps<Table<MEDIUM_TABLE>, 4_096> = ArrayOfMaps::new();
-#[btf_map]
-static LARGE_TABLES: ArrayOfMaps<Table<LARGE_TABLE>, 4_096> = ArrayOfMaps::new();
-#[btf_map]
-static SMALL_PREVIOUS: ArrayOfMaps<Table<SMALL_TABLE>, 4_096> = ArrayOfMaps::new();
-#[btf_map]
-static MEDIUM_PREVIOUS: ArrayOfMaps<Table<MEDIUM_TABLE>, 4_096> = ArrayOfMaps::new();
-#[btf_map]
-static LARGE_PREVIOUS: ArrayOfMaps<Table<LARGE_TABLE>, 4_096> = ArrayOfMaps::new();
 #[btf_map]
 static FAILURES: Array<Failures, 16_384> = Array::new();
 #[btf_map]
@@ -173,32 +157,6 @@ pub(crate) fn anew<T>(written: &mut T) {
     unsafe {
         asm!("{written} = {written}", written = in(reg) ptr::from_mut(written), options(nostack, preserves_flags));
     }
-}
-
-/// What the service's Maglev table holds in `slot`.
-#[inline(always)]
-pub(crate) fn slot(index: u32, service: &Service, slot: u32) -> Option<Slot> {
-    let slot = opaque(slot.into()) as usize;
-    let bits = if service.has_table(TableClass::Medium) {
-        MEDIUM_TABLES.get_value(index, &0)?.get(slot)
-    } else if service.has_table(TableClass::Small) {
-        SMALL_TABLES.get_value(index, &0)?.get(slot)
-    } else {
-        LARGE_TABLES.get_value(index, &0)?.get(slot)
-    };
-    bits.copied().map(Slot::from_bits)
-}
-
-/// The oldest backend that flows on a slot that has changed hands may belong to without being remembered.
-#[inline(always)]
-pub(crate) fn previous_slot(index: u32, service: &Service, slot: u32) -> Option<Slot> {
-    let slot = opaque(slot.into()) as usize;
-    let bits = match service.table_class() {
-        TableClass::Small => SMALL_PREVIOUS.get_value(index, &0)?.get(slot),
-        TableClass::Medium => MEDIUM_PREVIOUS.get_value(index, &0)?.get(slot),
-        TableClass::Large => LARGE_PREVIOUS.get_value(index, &0)?.get(slot),
-    };
-    bits.copied().map(Slot::from_bits)
 }
 
 /// Counts a failure of a backend.

@@ -41,8 +41,8 @@ fn probe_in(context: TcContext) -> i32 {
 
 #[inline(always)]
 fn send(context: &TcContext, index: u32) -> Option<()> {
-    let backend = maps::backend(index)?;
-    let service = maps::service(backend.service)?;
+    let backend = maps::backend(index);
+    let service = maps::service(backend.service);
     let mut headers = parse_plain(&Skb::new(context))?;
     // The socket may be older than what has the index now.
     if headers.destination != backend.address || service.vip.is_v4() != headers.destination.is_v4() {

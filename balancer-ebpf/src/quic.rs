@@ -70,7 +70,7 @@ fn by_connection(
     purpose: Purpose,
     selection: &mut Selection,
 ) -> Result<bool, DropReason> {
-    let service = maps::service(index).ok_or(DropReason::Internal)?;
+    let service = maps::service(index);
     if service.affinity() != AffinityKind::QuicCid || headers.fragment.piece == Piece::Later {
         return Ok(false);
     }
@@ -82,7 +82,7 @@ fn by_connection(
     };
     let owner = Owner {
         backend,
-        incarnation: maps::backend(backend).ok_or(DropReason::Internal)?.incarnation,
+        incarnation: maps::backend(backend).incarnation,
     };
     selection.index = select::standing_of(owner, Memory::Flow, service, purpose)?;
     if selection.index == 0 {

@@ -16,12 +16,12 @@ use crate::{Verdict, failures, maps, mss, packet::XdpPacket, route, select::Purp
 /// that does not, the answer to a health probe for example, is passed on as it is.
 #[inline(always)]
 pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, index: u32) -> Result<Verdict, DropReason> {
-    let backend = maps::backend(index).ok_or(DropReason::Internal)?;
+    let backend = maps::backend(index);
     let Some(flow) = flow_of(headers, index, backend, Purpose::Forward) else {
         return Ok(Verdict::Pass);
     };
     trace::note_reply(flow.service, flow.backend);
-    let service = maps::service(flow.service).ok_or(DropReason::Internal)?;
+    let service = maps::service(flow.service);
     let next_hop = match route::next_hop(packet, headers, service.vip) {
         // It may be for the host itself, the answer to a health probe for example. The kernel would not forward it either.
         Err(DropReason::NoRoute | DropReason::RouteRefused | DropReason::ForwardingDisabled) if !flow.remembered => {
@@ -44,7 +44,7 @@ pub(crate) fn forward_at_once(
     headers: &Headers,
     index: u32,
 ) -> Option<Result<Verdict, DropReason>> {
-    let backend = maps::backend(index)?;
+    let backend = maps::backend(index);
     // A reset may be a refusal.
     let rare = backend.flags.contains(BackendFlags::SHARED_ENDPOINT) || headers.tcp_flags & tcp::RST != 0;
     if rare {
@@ -53,7 +53,7 @@ pub(crate) fn forward_at_once(
     let Some(flow) = flow_found_by(maps::flow_at_once, headers, index, backend, Purpose::Forward) else {
         return Some(Ok(Verdict::Pass));
     };
-    let service = maps::service(flow.service)?;
+    let service = maps::service(flow.service);
     let route = route::remembered(packet, headers, service.vip)?;
     if headers.length > route.mtu || mss::is_to_be_clamped(headers, service) {
         return None;
@@ -79,8 +79,8 @@ fn send(
 
 /// The VIP that a backend's replies come from, or one of those that share the backend's endpoint.
 #[inline(always)]
-pub(crate) fn vip_of(backend: u32) -> Option<Address> {
-    Some(maps::copied(&maps::service(maps::backend(backend)?.service)?.vip))
+pub(crate) fn vip_of(backend: u32) -> Address {
+    maps::copied(&maps::service(maps::backend(backend).service).vip)
 }
 
 /// The flow that a reply belongs to.
@@ -127,7 +127,7 @@ fn flow_found_by(
     };
     let Some(flow) = find(&key) else {
         // Where flows need not be remembered, whatever comes from a backend's endpoint is taken for a reply.
-        let tracked = maps::service(service)?.tracking() == Tracking::Full;
+        let tracked = maps::service(service).tracking() == Tracking::Full;
         return (!tracked).then_some(RepliedFlow {
             service,
             service_port,
@@ -136,7 +136,7 @@ fn flow_found_by(
         });
     };
     // The flow may be another backend's by now.
-    let owner = maps::backend(flow.owner.backend)?;
+    let owner = maps::backend(flow.owner.backend);
     let own = owner.address == headers.source && (owner.port == ANY_PORT || owner.port == headers.ports.source);
     if !own {
         return None;

@@ -6,7 +6,7 @@
 use balancer_common::{
     DropReason,
     abi::{
-        self, Address, AffinityKind, Backend, ClientKey, Flow, FlowKey, Owner, Reason, Service, Slot, Tick, Tracking,
+        self, Address, AffinityKind, Backend, ClientKey, Flow, FlowKey, Owner, Reason, Service, TablePlace, Tick, Tracking,
         WhenDown, protocol,
     },
     affinity::{self, Identity, Memory, Sender, Standing, tcp},
@@ -69,7 +69,7 @@ fn identity(service: &Service, key: &FlowKey) -> Identity {
 /// The slot of the service's Maglev table that the client of a flow falls on.
 #[inline(always)]
 pub(crate) fn slot_of(service: &Service, key: &FlowKey) -> u32 {
-    identity(service, key).slot(service)
+    identity(service, key).slot(maps::table(key.service).slots)
 }
 
 impl Selection {
@@ -118,9 +118,7 @@ extern "C" fn select_backend(index: u32, headers: *const Headers, ask: bool, sel
     let (Some(headers), Some(selection)) = (unsafe { headers.as_ref() }, unsafe { selection.as_mut() }) else {
         return outcome::number(Err(DropReason::Internal));
     };
-    let Some(service) = maps::service(index) else {
-        return outcome::number(Err(DropReason::Internal));
-    };
+    let service = maps::service(index);
     let purpose = if ask { Purpose::Ask } else { Purpose::Forward };
     outcome::number(choose(service, &flow_key(index, headers), headers, purpose, selection))
 }
@@ -152,8 +150,9 @@ fn choose(
         return Ok(());
     }
     selection.client = identity.client;
-    let number = identity.slot(service);
-    let slot = maps::slot(key.service, service, number).unwrap_or_default();
+    let table = maps::table(key.service);
+    let number = identity.slot(table.slots);
+    let slot = maps::slot(table, number);
     let moving = tracking == Tracking::Changes && headers.protocol == protocol::TCP && slot.has_changed();
     if moving {
         let known = of_flow(service, key, headers, now, purpose, &mut refreshed)?;
@@ -166,14 +165,14 @@ fn choose(
         }
         selection.note_flow = true;
         if known.is_none() && !begins_connection {
-            selection.index = previous_owner(service, key.service, number);
+            selection.index = previous_owner(key.service, number);
             if selection.index != 0 {
                 return Ok(());
             }
         }
     }
     selection.begins_flow = tracking == Tracking::Full || begins_connection;
-    of_client(service, &identity, slot, now, purpose, selection)
+    of_client(service, &identity, (table, number), now, purpose, selection)
 }
 
 /// The backend of a new flow, from what its client is remembered or pinned to, or from the table.
@@ -181,14 +180,13 @@ fn choose(
 fn of_client(
     service: &Service,
     identity: &Identity,
-    slot: Slot,
+    (table, number): (TablePlace, u32),
     now: Tick,
     purpose: Purpose,
     selection: &mut Selection,
 ) -> Result<(), DropReason> {
     if identity.backend != 0
-        && let Some(backend) = maps::backend(identity.backend)
-        && affinity::standing(Memory::Client, backend.flags, WhenDown::Reassign) == Standing::Serves
+        && takes_clients(maps::backend(identity.backend))
     {
         selection.index = identity.backend;
         selection.reason = Reason::Pin;
@@ -210,11 +208,10 @@ fn of_client(
         }
         selection.note_client = true;
     }
-    let (index, number) = (identity.client.service, identity.slot(service));
-    let backend = serving(index, number, slot.backend());
+    let backend = serving(table, number);
     selection.index = match service.selection() {
         abi::Selection::Maglev => backend,
-        abi::Selection::LeastFlows => emptier(service, identity, backend),
+        abi::Selection::LeastFlows => emptier(table, identity, backend),
     };
     if selection.index == 0 {
         return Err(DropReason::NoBackend);
@@ -229,10 +226,8 @@ fn of_client(
 
 /// That one of the backends of the client's two slots which has fewer flows for its weight.
 #[inline(always)]
-fn emptier(service: &Service, identity: &Identity, backend: u32) -> u32 {
-    let (index, number) = (identity.client.service, identity.other_slot(service));
-    let other = maps::slot(index, service, number).unwrap_or_default();
-    let other = serving(index, number, other.backend());
+fn emptier(table: TablePlace, identity: &Identity, backend: u32) -> u32 {
+    let other = serving(table, identity.other_slot(table.slots));
     match (maps::load(backend), maps::load(other)) {
         (Some(load), Some(others)) if others.is_lighter_than(load) => other,
         _ => backend,
@@ -241,11 +236,12 @@ fn emptier(service: &Service, identity: &Identity, backend: u32) -> u32 {
 
 /// The backend of a slot, or who stands in for it; 0 if the table says that nobody serves.
 #[inline(always)]
-fn serving(service: u32, number: u32, backend: u32) -> u32 {
-    match maps::backend(backend) {
-        _ if backend == 0 => 0,
-        Some(record) if takes_clients(record) => backend,
-        _ => stand_in(service, number),
+fn serving(table: TablePlace, number: u32) -> u32 {
+    let backend = maps::slot(table, number).backend();
+    if backend == 0 || takes_clients(maps::backend(backend)) {
+        backend
+    } else {
+        stand_in(table.to_bits(), number)
     }
 }
 
@@ -263,9 +259,9 @@ const PLACES: u32 = 128;
 /// in its record before the tables of its services follow, and these give the slot to the same backend (`balancer::maglev`).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn stand_in(service: u32, slot: u32) -> u32 {
+extern "C" fn stand_in(table: u64, slot: u32) -> u32 {
     for steps in 1..=PLACES {
-        let backend = serving_after(service, slot, steps);
+        let backend = serving_after(table, slot, steps);
         if backend != 0 {
             return backend;
         }
@@ -277,19 +273,14 @@ extern "C" fn stand_in(service: u32, slot: u32) -> u32 {
 /// verifier follows one step for all of them.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn serving_after(index: u32, slot: u32, steps: u32) -> u32 {
-    let Some(service) = maps::service(index) else {
-        return 0;
-    };
-    let circle = Circle::of(service.table_size);
+extern "C" fn serving_after(table: u64, slot: u32, steps: u32) -> u32 {
+    let table = TablePlace::from_bits(table);
+    let circle = Circle::of(table.slots);
     let Some(number) = circle.slot_at(circle.place_of(slot).wrapping_add(steps)) else {
         return 0;
     };
-    let slot = maps::slot(index, service, number).unwrap_or_default();
-    match maps::backend(slot.backend()) {
-        Some(backend) if takes_clients(backend) => slot.backend(),
-        _ => 0,
-    }
+    let backend = maps::slot(table, number).backend();
+    if takes_clients(maps::backend(backend)) { backend } else { 0 }
 }
 
 /// The backend that the flow is remembered to have, or 0 if it may have it no longer; `None` if it is not remembered. Now and
@@ -361,9 +352,7 @@ pub(crate) fn standing_of(
     service: &Service,
     purpose: Purpose,
 ) -> Result<u32, DropReason> {
-    let Some(backend) = maps::backend(owner.backend) else {
-        return Ok(0);
-    };
+    let backend = maps::backend(owner.backend);
     if backend.incarnation != owner.incarnation {
         return Ok(0);
     }
@@ -384,12 +373,13 @@ pub(crate) fn standing_of(
 /// The backend that had the slot before it changed hands, if it still serves its flows; else 0. A flow that is not
 /// remembered and does not begin has been there since before.
 #[inline(always)]
-fn previous_owner(service: &Service, index: u32, slot: u32) -> u32 {
-    let previous = maps::previous_slot(index, service, slot).unwrap_or_default();
-    match maps::backend(previous.backend()) {
-        Some(backend) if serves_flows(backend) => previous.backend(),
-        _ => 0,
+fn previous_owner(service: u32, slot: u32) -> u32 {
+    let table = maps::previous_table(service);
+    if slot >= table.slots {
+        return 0;
     }
+    let previous = maps::slot(table, slot).backend();
+    if serves_flows(maps::backend(previous)) { previous } else { 0 }
 }
 
 /// Whether the flows that are remembered to be the backend's are served by it.

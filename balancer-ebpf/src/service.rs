@@ -27,7 +27,7 @@ pub(crate) fn backend_of_source(headers: &Headers) -> Option<u32> {
 /// Whether replies of the backend with this index may be to addresses of the balancer's own.
 #[inline(always)]
 pub(crate) fn may_be_mapped(backend: u32) -> bool {
-    maps::backend(backend).is_some_and(|backend| backend.flags.contains(BackendFlags::FULL_NAT))
+    maps::backend(backend).flags.contains(BackendFlags::FULL_NAT)
 }
 
 #[inline(always)]

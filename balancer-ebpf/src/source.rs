@@ -90,7 +90,7 @@ fn begin(
     passage: &mut Passage,
     control_bits: u8,
 ) -> Result<(), DropReason> {
-    let backend = maps::backend(index).ok_or(DropReason::Internal)?;
+    let backend = maps::backend(index);
     passage.key = MappingKey {
         source: Address::UNSPECIFIED,
         backend: backend.address,

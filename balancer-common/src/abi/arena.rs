@@ -3,12 +3,15 @@
 //! It is an arena (`BPF_MAP_TYPE_ARENA`): four gigabytes of addresses, of which there is as much memory as was ever written to.
 //! So every kind of record has its place for as many as there can ever be.
 
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ops::Range};
 
-use super::{Backend, Endpoint, Service};
+use super::{Backend, Endpoint, Service, TablePlace};
 
-/// Bytes of addresses, whole pages.
-pub const ARENA: u64 = 1 << 32;
+/// Bytes of addresses.
+pub const SIZE: u64 = 1 << 32;
+
+/// Bytes of a page.
+pub const PAGE: u32 = 4_096;
 
 /// Where the records of a kind lie, one behind the other.
 #[derive(Debug)]
@@ -42,9 +45,15 @@ impl<T> Region<T> {
 
 /// Services by their indices.
 pub const SERVICES: Region<Service> = Region::new(0, 0x0100_0000);
+/// Where the backends of the slots stand of services, by their indices.
+pub const TABLES: Region<TablePlace> = Region::new(0x0100_0000, 0x0180_0000);
+/// Where those stand that slots had before they changed hands: the oldest that flows may belong to without being remembered.
+pub const PREVIOUS_TABLES: Region<TablePlace> = Region::new(0x0180_0000, 0x0200_0000);
 /// Backends by their indices.
 pub const BACKENDS: Region<Backend> = Region::new(0x0800_0000, 0x1000_0000);
 /// The seeds of the [endpoint table](crate::perfect_hash) by bucket.
 pub const ENDPOINT_SEEDS: Region<u32> = Region::new(0x1000_0000, 0x1200_0000);
 /// The entries of the endpoint table.
 pub const ENDPOINTS: Region<Endpoint> = Region::new(0x1800_0000, 0x3000_0000);
+/// The pages in which [tables](super::TablePlace) lie.
+pub const TABLE_PAGES: Range<u32> = 0x3000_0000 / PAGE..(SIZE / PAGE as u64) as u32;

@@ -47,13 +47,13 @@ pub use probe::{Probed, probe_mark, probed_backend};
 pub use route::{NeighborRequest, ROUTE_CACHE, Route};
 pub use service::{AffinityKind, Forwarding, Limits, Selection, Service, ServiceParts, Tracking, WhenDown};
 pub use slot::Slot;
-pub use table::{LARGE_TABLE, MEDIUM_TABLE, SMALL_TABLE, TableClass};
+pub use table::TablePlace;
 pub use tick::Tick;
 pub use trace::{CAPTURED, Capture, Decision, TraceFilter};
 pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];

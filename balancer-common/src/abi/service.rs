@@ -1,6 +1,6 @@
 //! What the XDP program needs to know of a service.
 
-use super::{Address, Generation, TableClass, record};
+use super::{Address, Generation, record};
 use crate::{
     quic::{ConnectionIds, Layout},
     token_bucket::Rate,
@@ -113,7 +113,6 @@ pub struct Service {
     pub timeout: u32,
     /// The largest MSS that a TCP connection may be begun with, in bytes; [`u16::MAX`] leaves them all.
     pub mss: u16,
-    table_class: u8,
     affinity: u8,
     forwarding: u8,
     tracking: u8,
@@ -125,7 +124,7 @@ pub struct Service {
     watches_failures: u8,
     guard: u8,
     is_usual: u8,
-    _reserved: [u8; 10],
+    _reserved: [u8; 11],
     // What only packets that begin a flow need, in a line of the CPU's cache of its own.
     per_client: Rate,
     in_all: Rate,
@@ -139,7 +138,6 @@ record!(
         table_size,
         timeout,
         mss,
-        table_class,
         affinity,
         forwarding,
         tracking,
@@ -169,8 +167,6 @@ pub struct ServiceParts {
     pub client_mask: Address,
     /// Slots in the Maglev table.
     pub table_size: u32,
-    /// Which of the table maps holds the table.
-    pub table_class: TableClass,
     /// How long an idle flow or client keeps its backend, in units of [`Tick`](super::Tick).
     pub timeout: u32,
     /// What decides where a new flow goes.
@@ -223,7 +219,6 @@ impl From<ServiceParts> for Service {
             client_mask: parts.client_mask,
             table_size: parts.table_size,
             timeout: parts.timeout,
-            table_class: parts.table_class as u8,
             affinity: parts.affinity as u8,
             forwarding: parts.forwarding as u8,
             tracking: parts.tracking as u8,
@@ -240,7 +235,7 @@ impl From<ServiceParts> for Service {
                 Some(Generation::Even) => HAS_SOURCE_LISTS | GENERATION,
             } | if parts.limits == Limits::NONE { 0 } else { HAS_LIMITS },
             is_usual: u8::from(parts.is_usual()),
-            _reserved: [0; 10],
+            _reserved: [0; 11],
             per_client: parts.limits.per_client,
             in_all: parts.limits.in_all,
             limit_mask: parts.limits.client_mask,
@@ -256,7 +251,6 @@ impl Service {
         client_mask: Address::UNSPECIFIED,
         table_size: 0,
         timeout: 0,
-        table_class: 0,
         affinity: 0,
         forwarding: 0,
         tracking: 0,
@@ -269,24 +263,12 @@ impl Service {
         watches_failures: 0,
         guard: 0,
         is_usual: 0,
-        _reserved: [0; 10],
+        _reserved: [0; 11],
         per_client: Rate::UNLIMITED,
         in_all: Rate::UNLIMITED,
         limit_mask: Address::UNSPECIFIED,
         _padding: [0; 16],
     };
-
-    /// Whether the service's table is of this class.
-    #[inline(always)]
-    pub const fn has_table(&self, class: TableClass) -> bool {
-        self.table_class == class as u8
-    }
-
-    /// Which of the table maps holds the service's table.
-    #[inline(always)]
-    pub const fn table_class(&self) -> TableClass {
-        TableClass::from_u8(self.table_class)
-    }
 
     /// Which part of a packet decides where a new flow goes.
     #[inline(always)]
@@ -417,7 +399,6 @@ mod tests {
         vip: Address::v4([192, 0, 2, 10]),
         client_mask: Address::v4([255, 255, 255, 0]),
         table_size: 65_537,
-        table_class: TableClass::Medium,
         timeout: 12_345,
         affinity: AffinityKind::ClientIpPort,
         forwarding: Forwarding::Nat,
@@ -437,7 +418,6 @@ mod tests {
             vip: service.vip,
             client_mask: service.client_mask,
             table_size: service.table_size,
-            table_class: service.table_class(),
             timeout: service.timeout,
             affinity: service.affinity(),
             forwarding: service.forwarding(),
@@ -493,7 +473,6 @@ mod tests {
             },
         ];
         samples.extend(limits.map(|limits| ServiceParts { limits, ..PARTS }));
-        samples.extend(TableClass::ALL.map(|table_class| ServiceParts { table_class, ..PARTS }));
         samples.extend(Forwarding::ALL.map(|forwarding| ServiceParts { forwarding, ..PARTS }));
         samples.extend(
             [

@@ -1,82 +1,45 @@
-//! Size classes of Maglev tables.
-//!
-//! A table is one map value, so that it is published with one call and swapped whole. BPF fixes the size of a value
-//! when the map is made; three classes keep a small service from paying for a large one.
+//! Where Maglev tables lie in the [arena](super::arena).
 
-/// Slots in a table of the small class.
-pub const SMALL_TABLE: usize = 4_100;
-/// Slots in a table of the medium class, which the default of 65,537 slots needs.
-pub const MEDIUM_TABLE: usize = 65_540;
-/// Slots in a table of the large class.
-pub const LARGE_TABLE: usize = 655_380;
+use super::{Slot, arena, record};
 
-/// How much room a service's table has.
-#[repr(u8)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum TableClass {
-    /// Up to [`SMALL_TABLE`] slots.
-    Small = 0,
-    /// Up to [`MEDIUM_TABLE`] slots.
-    Medium = 1,
-    /// Up to [`LARGE_TABLE`] slots.
-    Large = 2,
+/// Where a Maglev table lies and how large it is: one word of memory, so that packets meet one table or another.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TablePlace {
+    /// The page of the arena that it begins at.
+    pub page: u32,
+    /// How many slots it has.
+    pub slots: u32,
 }
+record!(TablePlace { page, slots }, 8);
 
-impl TableClass {
-    /// Every class, smallest first.
-    pub const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
+impl TablePlace {
+    /// Where a service has no table. What is read there is the first record of all, of which every byte is zero for good.
+    pub const NONE: Self = Self { page: 0, slots: 0 };
 
-    /// The smallest class that has room for `slots`, if any has.
-    pub fn for_size(slots: usize) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| slots <= class.capacity())
-    }
-
-    /// How many slots a table of this class has room for.
-    pub const fn capacity(self) -> usize {
-        match self {
-            Self::Small => SMALL_TABLE,
-            Self::Medium => MEDIUM_TABLE,
-            Self::Large => LARGE_TABLE,
-        }
-    }
-
+    /// The place that a word stands for.
     #[inline(always)]
-    pub(super) const fn from_u8(class: u8) -> Self {
-        match class {
-            0 => Self::Small,
-            1 => Self::Medium,
-            _ => Self::Large,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_gets_the_smallest_class_that_has_room() {
-        for (slots, class) in [
-            (0, Some(TableClass::Small)),
-            (1, Some(TableClass::Small)),
-            (SMALL_TABLE, Some(TableClass::Small)),
-            (SMALL_TABLE + 1, Some(TableClass::Medium)),
-            (65_537, Some(TableClass::Medium)),
-            (MEDIUM_TABLE, Some(TableClass::Medium)),
-            (MEDIUM_TABLE + 1, Some(TableClass::Large)),
-            (LARGE_TABLE, Some(TableClass::Large)),
-            (LARGE_TABLE + 1, None),
-            (usize::MAX, None),
-        ] {
-            assert_eq!(TableClass::for_size(slots), class, "{slots} slots");
+    pub const fn from_bits(bits: u64) -> Self {
+        Self {
+            page: bits as u32,
+            slots: (bits >> 32) as u32,
         }
     }
 
-    #[test]
-    fn classes_grow_and_are_what_their_numbers_say() {
-        assert!(TableClass::ALL.is_sorted_by_key(|class| class.capacity()));
-        for class in TableClass::ALL {
-            assert_eq!(TableClass::from_u8(class as u8), class);
-        }
+    /// The word that stands for the place.
+    #[inline(always)]
+    pub const fn to_bits(self) -> u64 {
+        (self.slots as u64) << 32 | self.page as u64
+    }
+
+    /// At which byte of the arena a slot lies.
+    #[inline(always)]
+    pub const fn slot(self, number: u32) -> u64 {
+        self.page as u64 * arena::PAGE as u64 + number as u64 * size_of::<Slot>() as u64
+    }
+
+    /// How many pages a table with so many slots takes.
+    pub const fn pages(slots: u32) -> u32 {
+        (slots * size_of::<Slot>() as u32).div_ceil(arena::PAGE)
     }
 }

@@ -56,16 +56,16 @@ impl Identity {
         identity
     }
 
-    /// The slot of the service's Maglev table that the client falls on.
+    /// The slot of a Maglev table with so many that the client falls on.
     #[inline(always)]
-    pub const fn slot(&self, service: &Service) -> u32 {
-        hash::scale(self.hash(), service.table_size)
+    pub const fn slot(&self, slots: u32) -> u32 {
+        hash::scale(self.hash(), slots)
     }
 
     /// The second of two slots whose backends the client may get.
     #[inline(always)]
-    pub const fn other_slot(&self, service: &Service) -> u32 {
-        hash::scale(hash::other(self.hash()), service.table_size)
+    pub const fn other_slot(&self, slots: u32) -> u32 {
+        hash::scale(hash::other(self.hash()), slots)
     }
 
     #[inline(always)]
@@ -77,7 +77,7 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::{Forwarding, Limits, Selection, ServiceParts, TableClass, Tracking, WhenDown};
+    use crate::abi::{Forwarding, Limits, Selection, ServiceParts, Tracking, WhenDown};
     use crate::quic::ConnectionIds;
 
     fn service(affinity: AffinityKind, bits: u32) -> Service {
@@ -85,7 +85,6 @@ mod tests {
             vip: Address::v4([192, 0, 2, 10]),
             client_mask: Address::mask(bits),
             table_size: 65_537,
-            table_class: TableClass::Medium,
             timeout: 1,
             affinity,
             forwarding: Forwarding::Nat,
@@ -115,7 +114,7 @@ mod tests {
     fn the_port_counts_only_where_the_affinity_says_so() {
         let by_flow = service(AffinityKind::ClientIpPort, 128);
         let by_client = service(AffinityKind::ClientIp, 128);
-        let slot = |service, port| Identity::new(service, &key([10, 0, 0, 1], port), None).slot(service);
+        let slot = |service, port| Identity::new(service, &key([10, 0, 0, 1], port), None).slot(65_537);
         assert!((1..100).any(|port| slot(&by_flow, port) != slot(&by_flow, 0)));
         assert!((1..100).all(|port| slot(&by_client, port) == slot(&by_client, 0)));
     }

@@ -54,17 +54,17 @@ extern "C" fn prepare_to_forward(
 ) -> u32 {
     let context = XdpContext::new(context);
     // SAFETY: the caller passes references, and the verifier knows the size of what they point to.
-    let headers = unsafe { headers.as_ref() };
-    // SAFETY: as above.
-    let key = unsafe { key.as_ref() };
-    let prepared = match (headers, key, maps::backend(index)) {
-        (Some(headers), Some(key), Some(backend)) => match maps::service(key.service) {
-            Some(service) => prepare_any(&mut XdpPacket::new(&context), headers, key, service, backend),
-            None => Err(DropReason::Internal),
-        },
-        _ => Err(DropReason::Internal),
+    let (Some(headers), Some(key)) = (unsafe { headers.as_ref() }, unsafe { key.as_ref() }) else {
+        return outcome::number(Err(DropReason::Internal));
     };
-    outcome::number(prepared)
+    let (service, backend) = (maps::service(key.service), maps::backend(index));
+    outcome::number(prepare_any(
+        &mut XdpPacket::new(&context),
+        headers,
+        key,
+        service,
+        backend,
+    ))
 }
 
 #[inline(always)]

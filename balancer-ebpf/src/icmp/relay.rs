@@ -40,7 +40,7 @@ pub(super) fn relay(packet: &mut XdpPacket<'_>, error: &Headers) -> Result<Verdi
         passage.selection = Selection::NONE;
         trace::note_service(service);
         // Who reports it may be any host on the way.
-        let record = maps::service(service).ok_or(DropReason::Internal)?;
+        let record = maps::service(service);
         admit::by_source(service, record, passage.answer.source)?;
         select::select(service, &passage.answer, Purpose::Ask, &mut passage.selection)?;
         trace::note_backend(passage.selection.index, passage.selection.reason);
@@ -93,8 +93,8 @@ fn to_backend(error: &Headers, passage: &mut Passage) -> Result<u32, DropReason>
     if error.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    let service = maps::service(passage.flow.service).ok_or(DropReason::Internal)?;
-    let backend = maps::backend(passage.selection.index).ok_or(DropReason::Internal)?;
+    let service = maps::service(passage.flow.service);
+    let backend = maps::backend(passage.selection.index);
     if !backend.next_hop.is_known() {
         return Err(DropReason::NoNextHop);
     }
@@ -148,15 +148,11 @@ fn is_of_flow(passage: &mut Passage, index: u32) -> bool {
         trace::note_reply(passage.service, passage.backend);
         return true;
     }
-    let Some(backend) = maps::backend(index) else {
-        return false;
-    };
+    let backend = maps::backend(index);
     let Some(flow) = reply::flow_of(&passage.answer, index, backend, Purpose::Ask) else {
         return false;
     };
-    let Some(service) = maps::service(flow.service) else {
-        return false;
-    };
+    let service = maps::service(flow.service);
     trace::note_reply(flow.service, flow.backend);
     passage.service = flow.service;
     passage.backend = flow.backend;

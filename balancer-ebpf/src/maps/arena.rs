@@ -3,7 +3,7 @@
 use core::{arch::asm, mem::MaybeUninit, ptr};
 
 use aya_ebpf::macros::btf_map;
-use balancer_common::abi::{arena, Backend, Endpoint, Service};
+use balancer_common::abi::{arena, Backend, Endpoint, Service, Slot, TablePlace};
 
 #[repr(C)]
 struct ArenaMap {
@@ -36,12 +36,12 @@ fn at<T>(mut offset: u64) -> &'static T {
 }
 
 #[inline(always)]
-pub(crate) fn service(index: u32) -> Option<&'static Service> {
-    Some(at(arena::SERVICES.place(index)))
+pub(crate) fn service(index: u32) -> &'static Service {
+    at(arena::SERVICES.place(index))
 }
 #[inline(always)]
-pub(crate) fn backend(index: u32) -> Option<&'static Backend> {
-    Some(at(arena::BACKENDS.place(index)))
+pub(crate) fn backend(index: u32) -> &'static Backend {
+    at(arena::BACKENDS.place(index))
 }
 #[inline(always)]
 pub(super) fn seed(index: u32) -> u32 {
@@ -50,6 +50,26 @@ pub(super) fn seed(index: u32) -> u32 {
 #[inline(always)]
 pub(super) fn entry(index: u32) -> &'static Endpoint {
     at(arena::ENDPOINTS.place(index))
+}
+
+/// Where the service's Maglev table is.
+#[inline(always)]
+pub(crate) fn table(index: u32) -> TablePlace {
+    let word: &u64 = at(arena::TABLES.place(index));
+    TablePlace::from_bits(unsafe { ptr::from_ref(word).read_volatile() })
+}
+
+/// Where the owners are that slots of the service's Maglev table had before.
+#[inline(always)]
+pub(crate) fn previous_table(index: u32) -> TablePlace {
+    let word: &u64 = at(arena::PREVIOUS_TABLES.place(index));
+    TablePlace::from_bits(unsafe { ptr::from_ref(word).read_volatile() })
+}
+
+/// What a Maglev table holds in a slot.
+#[inline(always)]
+pub(crate) fn slot(table: TablePlace, number: u32) -> Slot {
+    Slot::from_bits(*at(table.slot(number)))
 }
 
 /// A copy of a field of a record. The compiler would read it and something on the stack by the same instruction, which the verifier

@@ -193,7 +193,7 @@ extern "C" fn room_in_bucket(key: *const FlowKey, bucket: u32, may_displace: boo
     let mut room = Room::NONE;
     for (number, entry) in (0..).zip(&bucket.entries) {
         let lifetime = |entry: &FlowEntry| {
-            let timeout = service(entry.key.service).map_or(0, |service| service.timeout);
+            let timeout = service(entry.key.service).timeout;
             lifetimes().of(entry.flow.phase, timeout)
         };
         let readiness = Readiness::of_entry(entry, words, now, lifetime, may_displace);

@@ -35,7 +35,7 @@ fn send(packet: &mut XdpPacket<'_>, headers: &Headers) -> Result<Verdict, DropRe
     mss::clamp(
         packet,
         headers,
-        maps::service(passage.service).ok_or(DropReason::Internal)?,
+        maps::service(passage.service),
     )?;
     replace_ends(packet, headers)?;
     let passage = maps::passage().ok_or(DropReason::Internal)?;
@@ -101,7 +101,7 @@ fn mapping_of(headers: &Headers, passage: &mut Passage, now: u32) -> Option<&'st
         protocol: headers.protocol as u32,
     };
     let mapping = maps::mapping(&passage.key)?;
-    let backend = maps::backend(mapping.backend)?;
+    let backend = maps::backend(mapping.backend);
     // The index may have passed to another backend, or to none.
     let known = backend.incarnation == mapping.incarnation && backend.address == headers.source;
     if !known || !mapping.is_held(now) {
@@ -110,7 +110,7 @@ fn mapping_of(headers: &Headers, passage: &mut Passage, now: u32) -> Option<&'st
     passage.backend = mapping.backend;
     passage.service = backend.service;
     passage.ends = Ends {
-        source: maps::service(backend.service)?.vip,
+        source: maps::service(backend.service).vip,
         destination: mapping.client,
         ports: Ports {
             source: mapping.service_port,

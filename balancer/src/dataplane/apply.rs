@@ -55,13 +55,12 @@ impl Dataplane {
             }
             Operation::WriteService { index, record } => {
                 maps.services.set(*index, record)?;
-                maps.tables.clear(*index, Some(record.table_class()))?;
             }
             Operation::WriteSources { index, pool } => maps.source_pools.insert(index, **pool, 0)?,
             Operation::RemoveSources { index } => maps.source_pools.remove(index)?,
             Operation::ReleaseService { index } => {
                 maps.services.set(*index, &Service::VACANT)?;
-                maps.tables.clear(*index, None)?;
+                maps.tables.clear(*index)?;
                 maps.service_names.set(*index, Name::FREE, 0)?;
             }
             Operation::ClaimBackend { index, name } => {

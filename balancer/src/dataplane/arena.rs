@@ -9,15 +9,19 @@ use std::{
     os::fd::{AsFd, AsRawFd as _},
     path::Path,
     ptr::{self, NonNull},
+    slice,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
 use anyhow::{Context as _, ensure};
 use aya::{Pod, maps::MapData};
-use balancer_common::abi::arena::{ARENA, Region};
+use balancer_common::abi::{
+    TablePlace,
+    arena::{Region, SIZE},
+};
 
 use super::syscall;
 
@@ -51,7 +55,7 @@ impl Arena {
         const FIRST: u64 = 1 << 44;
         const PLACES: u64 = 1 << 14;
         loop {
-            let address = FIRST + RandomState::new().hash_one(()) % PLACES * ARENA;
+            let address = FIRST + RandomState::new().hash_one(()) % PLACES * SIZE;
             let map = syscall::arena(address)?;
             match Self::map(&map, address, libc::MAP_FIXED_NOREPLACE) {
                 Ok(arena) => return Ok((map, arena)),
@@ -72,7 +76,7 @@ impl Arena {
         let address = ptr::without_provenance_mut(address as usize);
         // SAFETY: a new mapping is asked for, where nothing is.
         let address =
-            unsafe { libc::mmap(address, ARENA as usize, protection, libc::MAP_SHARED | flags, descriptor, 0) };
+            unsafe { libc::mmap(address, SIZE as usize, protection, libc::MAP_SHARED | flags, descriptor, 0) };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -82,7 +86,11 @@ impl Arena {
 
     /// The first `count` records of a region.
     pub(super) fn records<T: Pod>(self: &Arc<Self>, region: &Region<T>, count: u32) -> anyhow::Result<Records<T>> {
-        ensure!(count <= region.capacity(), "the arena has no room for {count} records");
+        ensure!(
+            count <= region.capacity(),
+            "the arena has room for {} such records, not for {count}",
+            region.capacity()
+        );
         Ok(Records {
             arena: Arc::clone(self),
             begin: region.place(0),
@@ -90,12 +98,30 @@ impl Arena {
             kind: PhantomData,
         })
     }
+
+    /// The slots of a table.
+    pub(super) fn words(&self, table: TablePlace) -> &[AtomicU32] {
+        self.atoms(table.slot(0), table.slots as usize)
+    }
+
+    /// So many atomic integers from a byte on at which one can begin.
+    fn atoms<A: Atom>(&self, begin: u64, count: usize) -> &[A] {
+        let begin = begin as usize;
+        assert!(
+            begin.is_multiple_of(align_of::<A>()) && begin + count * size_of::<A>() <= SIZE as usize,
+            "the place is not one of the arena"
+        );
+        // SAFETY: the arena has so many bytes, as the assertion says.
+        let address = unsafe { self.address.add(begin) };
+        // SAFETY: the memory is there until the arena is dropped, and all who share it use atomic accesses.
+        unsafe { slice::from_raw_parts(address.as_ptr().cast(), count) }
+    }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
         // SAFETY: the mapping is this one's alone, and nothing borrows it any more.
-        let _unmapped = unsafe { libc::munmap(self.address.as_ptr().cast(), ARENA as usize) };
+        let _unmapped = unsafe { libc::munmap(self.address.as_ptr().cast(), SIZE as usize) };
     }
 }
 
@@ -108,39 +134,89 @@ pub(super) struct Records<T> {
 }
 
 impl<T: Pod> Records<T> {
+    /// What stands at an index.
+    pub(super) fn get(&self, index: u32) -> anyhow::Result<T> {
+        if Self::IS_LONG {
+            self.read::<AtomicU64>(index)
+        } else {
+            self.read::<AtomicU32>(index)
+        }
+    }
+
+    /// Writes a record: eight bytes at a time, or four if it has not so many.
+    pub(super) fn set(&self, index: u32, record: &T) -> anyhow::Result<()> {
+        if Self::IS_LONG {
+            self.write::<AtomicU64>(index, record)
+        } else {
+            self.write::<AtomicU32>(index, record)
+        }
+    }
+
     /// All of them.
     pub(super) fn all(&self) -> anyhow::Result<Vec<T>> {
         (0..self.count).map(|index| self.get(index)).collect()
     }
 
-    /// What stands at an index.
-    pub(super) fn get(&self, index: u32) -> anyhow::Result<T> {
+    const IS_LONG: bool = size_of::<T>().is_multiple_of(size_of::<u64>());
+
+    fn read<A: Atom>(&self, index: u32) -> anyhow::Result<T> {
         let mut record = MaybeUninit::<T>::uninit();
-        let to = record.as_mut_ptr().cast::<u32>();
-        for (at, word) in self.words(index)?.iter().enumerate() {
-            // SAFETY: the record has as many words.
-            unsafe { to.add(at).write_unaligned(word.load(Ordering::Relaxed)) };
+        let to: *mut A::Integer = record.as_mut_ptr().cast();
+        for (at, atom) in self.atoms::<A>(index)?.iter().enumerate() {
+            // SAFETY: the record has as many.
+            let to = unsafe { to.add(at) };
+            // SAFETY: as above.
+            unsafe { to.write_unaligned(atom.load()) };
         }
-        // SAFETY: each of its words has been written, and any bytes are such a record.
+        // SAFETY: every byte has been written, and any bytes are such a record.
         Ok(unsafe { record.assume_init() })
     }
 
-    /// Writes a record, a word at a time.
-    pub(super) fn set(&mut self, index: u32, record: &T) -> anyhow::Result<()> {
-        let from = ptr::from_ref(record).cast::<u32>();
-        for (at, word) in self.words(index)?.iter().enumerate() {
-            // SAFETY: the record has as many words.
-            word.store(unsafe { from.add(at).read_unaligned() }, Ordering::Relaxed);
+    fn write<A: Atom>(&self, index: u32, record: &T) -> anyhow::Result<()> {
+        let from: *const A::Integer = ptr::from_ref(record).cast();
+        for (at, atom) in self.atoms::<A>(index)?.iter().enumerate() {
+            // SAFETY: the record has as many.
+            let from = unsafe { from.add(at) };
+            // SAFETY: as above.
+            atom.store(unsafe { from.read_unaligned() });
         }
         Ok(())
     }
 
-    fn words(&self, index: u32) -> anyhow::Result<&[AtomicU32]> {
-        ensure!(index < self.count, "there is no record {index}: there are {}", self.count);
-        let offset = self.begin as usize + index as usize * size_of::<T>();
-        // SAFETY: the region has room for so many, and the arena for the region.
-        let address = unsafe { self.arena.address.add(offset) };
-        // SAFETY: the memory is there until the arena is dropped, records begin at whole words, and all accesses are atomic.
-        Ok(unsafe { std::slice::from_raw_parts(address.as_ptr().cast(), size_of::<T>() / size_of::<u32>()) })
+    fn atoms<A: Atom>(&self, index: u32) -> anyhow::Result<&[A]> {
+        ensure!(index < self.count, "there is no record {index} of {}", self.count);
+        let begin = self.begin + u64::from(index) * size_of::<T>() as u64;
+        Ok(self.arena.atoms(begin, size_of::<T>() / size_of::<A>()))
+    }
+}
+
+/// An atomic integer. What is stored last is seen last.
+trait Atom {
+    type Integer;
+    fn load(&self) -> Self::Integer;
+    fn store(&self, integer: Self::Integer);
+}
+
+impl Atom for AtomicU64 {
+    type Integer = u64;
+
+    fn load(&self) -> u64 {
+        self.load(Ordering::Acquire)
+    }
+
+    fn store(&self, integer: u64) {
+        self.store(integer, Ordering::Release);
+    }
+}
+
+impl Atom for AtomicU32 {
+    type Integer = u32;
+
+    fn load(&self) -> u32 {
+        self.load(Ordering::Acquire)
+    }
+
+    fn store(&self, integer: u32) {
+        self.store(integer, Ordering::Release);
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use aya::util::nr_cpus;
 use balancer_common::{
     DropReason, Event,
-    abi::{Failures, Traffic},
+    abi::{Failures, TablePlace, Traffic},
 };
 
 use super::{Dataplane, Division, syscall};
@@ -83,11 +83,12 @@ impl Dataplane {
 
     /// The Maglev table that is published for a service: for each slot a backend index, or 0.
     pub fn published_table(&self, service: u32) -> anyhow::Result<Vec<u32>> {
-        let record = self.state.services.get(&service).and_then(|entry| entry.record);
-        let table = record
-            .map(|record| self.maps.tables.published(service, &record))
-            .transpose()?;
-        Ok(table.flatten().unwrap_or_default())
+        Ok(self.maps.tables.published(service)?.unwrap_or_default())
+    }
+
+    /// Where in the memory that packets read a service's table is, and how large it is. Another one that takes its place is elsewhere.
+    pub fn table_place(&self, service: u32) -> anyhow::Result<TablePlace> {
+        self.maps.tables.place(service)
     }
 
     /// How long building Maglev tables took since the last call.

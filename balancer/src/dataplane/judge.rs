@@ -108,8 +108,9 @@ impl Judge {
         if service.tracking() != Tracking::Changes {
             return None;
         }
-        let slot = Identity::new(service, key, self.pin(key)).slot(service);
         let slots = self.slots.get(&key.service)?;
+        let size = u32::try_from(slots.current.len()).ok()?;
+        let slot = Identity::new(service, key, self.pin(key)).slot(size);
         let owner = slots.current.get(slot as usize)?.backend();
         (owner != flow.owner.backend).then_some(slot)
     }

@@ -41,15 +41,9 @@ impl Capacity {
     }
 
     /// The maps whose size follows from the configuration.
-    pub(super) fn sizes(self) -> [(&'static str, u32); 18] {
+    pub(super) fn sizes(self) -> [(&'static str, u32); 12] {
         [
             ("SERVICE_TRAFFIC", self.services),
-            ("SMALL_TABLES", self.services),
-            ("MEDIUM_TABLES", self.services),
-            ("LARGE_TABLES", self.services),
-            ("SMALL_PREVIOUS", self.services),
-            ("MEDIUM_PREVIOUS", self.services),
-            ("LARGE_PREVIOUS", self.services),
             ("BACKEND_TRAFFIC", self.backends),
             ("LOADS", self.backends),
             ("FAILURES", self.backends),
@@ -71,15 +65,9 @@ pub(super) const STRANGERS: &str = ".bss.strangers";
 pub(super) const STRANGERS_PIN: &str = "STRANGERS";
 
 /// Every other map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 42] = [
+pub(super) const PINNED: [&str; 36] = [
     "ARENA",
     "SERVICE_TRAFFIC",
-    "SMALL_TABLES",
-    "MEDIUM_TABLES",
-    "LARGE_TABLES",
-    "SMALL_PREVIOUS",
-    "MEDIUM_PREVIOUS",
-    "LARGE_PREVIOUS",
     "BACKEND_TRAFFIC",
     "LOADS",
     "FAILURES",
@@ -158,7 +146,7 @@ impl Maps {
             services: arena.records(&arena::SERVICES, capacity.services)?,
             service_names: open_or_make(&pins.map("SERVICE_NAMES"), capacity.services)?,
             service_traffic: take(ebpf, "SERVICE_TRAFFIC")?,
-            tables: Tables::open(pins)?,
+            tables: Tables::open(arena, capacity.services)?,
             backends: arena.records(&arena::BACKENDS, capacity.backends)?,
             backend_names: open_or_make(&pins.map("BACKEND_NAMES"), capacity.backends)?,
             backend_traffic: take(ebpf, "BACKEND_TRAFFIC")?,

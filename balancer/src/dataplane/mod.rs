@@ -3,13 +3,13 @@
 mod apply;
 mod arena;
 mod attach;
+mod blocks;
 mod clock;
 mod counters;
 mod decap;
 mod explain;
 mod figures;
 mod flow_table;
-mod in_place;
 mod judge;
 mod load;
 mod maps;
@@ -25,6 +25,7 @@ mod run;
 mod shared;
 mod sweep;
 mod syscall;
+mod table_places;
 mod tables;
 mod trace;
 

@@ -1,5 +1,4 @@
-//! Commands of `bpf(2)` that aya does not offer: many elements of a map with one call, deletion from an array of maps,
-//! arrays whose one value is too large for the stack, and detaching what is pinned.
+//! Commands of `bpf(2)` that aya does not offer: many elements of a map with one call, arenas, and detaching what is pinned.
 
 use std::{
     ffi::CString,
@@ -12,16 +11,13 @@ use std::{
 };
 
 use aya::Pod;
-use balancer_common::abi::arena::ARENA;
+use balancer_common::abi::arena::{PAGE, SIZE};
 
 /// Commands (`enum bpf_cmd` in linux/bpf.h).
 #[derive(Clone, Copy)]
 #[repr(i64)]
 enum Command {
     CreateMap = 0,
-    LookupElement = 1,
-    UpdateElement = 2,
-    DeleteElement = 3,
     PinObject = 6,
     GetObject = 7,
     LookupBatch = 24,
@@ -29,16 +25,6 @@ enum Command {
     DeleteBatch = 27,
     DescribeObject = 15,
     DetachLink = 34,
-}
-
-/// The part of `union bpf_attr` that is needed to make an array.
-#[repr(C)]
-struct ArrayAttributes {
-    map_type: u32,
-    key_size: u32,
-    value_size: u32,
-    max_entries: u32,
-    map_flags: u32,
 }
 
 /// The part of `union bpf_attr` that is needed to make an arena.
@@ -70,28 +56,6 @@ struct MapDescription {
     network: [u64; 2],
     btf: [u32; 4],
     map_extra: u64,
-}
-
-/// The part of `union bpf_attr` that the commands on one element use.
-#[repr(C)]
-struct ElementAttributes {
-    map_fd: u32,
-    _padding: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
-
-impl ElementAttributes {
-    fn new<V>(map: &impl AsFd, index: &u32, value: *const V) -> Self {
-        Self {
-            map_fd: descriptor(map),
-            _padding: 0,
-            key: std::ptr::from_ref(index) as u64,
-            value: value as u64,
-            flags: 0,
-        }
-    }
 }
 
 /// The part of `union bpf_attr` that the batch commands use.
@@ -182,41 +146,15 @@ fn descriptor(object: &impl AsFd) -> u32 {
     object.as_fd().as_raw_fd().unsigned_abs()
 }
 
-/// Makes an array of one element with the given value, which can be [changed in place](super::in_place).
-pub(super) fn array_of_one<V: Pod>(value: &[V]) -> io::Result<OwnedFd> {
-    /// `BPF_MAP_TYPE_ARRAY` (linux/bpf.h).
-    const ARRAY: u32 = 2;
-    /// `BPF_F_MMAPABLE` (linux/bpf.h).
-    const MMAPABLE: u32 = 1 << 10;
-    /// Bytes of an array's index.
-    const KEY_SIZE: u32 = 4;
-    let mut attributes = ArrayAttributes {
-        map_type: ARRAY,
-        key_size: KEY_SIZE,
-        value_size: u32::try_from(size_of_val(value)).map_err(io::Error::other)?,
-        max_entries: 1,
-        map_flags: MMAPABLE,
-    };
-    // SAFETY: the attributes hold no addresses.
-    let map = unsafe { open(Command::CreateMap, &mut attributes) }?;
-
-    let index = 0_u32;
-    let mut attributes = ElementAttributes::new(&map, &index, value.as_ptr());
-    // SAFETY: key and value are live, and the map has been made for values of this size.
-    unsafe { bpf(Command::UpdateElement, &mut attributes) }?;
-    Ok(map)
-}
-
 /// Makes an arena of four gigabytes whose pointers count from `address`.
 pub(super) fn arena(address: u64) -> io::Result<OwnedFd> {
     /// `BPF_MAP_TYPE_ARENA` (linux/bpf.h).
     const TYPE: u32 = 33;
     /// `BPF_F_MMAPABLE` (linux/bpf.h).
     const MMAPABLE: u32 = 1 << 10;
-    const PAGE: u64 = 4_096;
     let mut attributes = ArenaAttributes {
         map_type: TYPE,
-        max_entries: u32::try_from(ARENA / PAGE).map_err(io::Error::other)?,
+        max_entries: u32::try_from(SIZE / u64::from(PAGE)).map_err(io::Error::other)?,
         map_flags: MMAPABLE,
         name: *b"ARENA\0\0\0\0\0\0\0\0\0\0\0",
         map_extra: address,
@@ -276,27 +214,6 @@ fn describe(program: &impl AsFd, description: &mut ProgramDescription) -> io::Re
     // SAFETY: the description is live and of the size that is given, and so are the buffers that it names.
     unsafe { bpf(Command::DescribeObject, &mut attributes) }?;
     Ok(())
-}
-
-/// Reads the value under `index` into `value`, which must be as long as the map's values. `false` if there is none.
-pub(super) fn lookup<V: Pod>(map: &impl AsFd, index: u32, value: &mut [V]) -> io::Result<bool> {
-    let mut attributes = ElementAttributes::new(map, &index, value.as_mut_ptr());
-    // SAFETY: key and value are live; the caller has sized the value.
-    match unsafe { bpf(Command::LookupElement, &mut attributes) } {
-        Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Removes an element, if it is there.
-pub(super) fn delete(map: &impl AsFd, index: u32) -> io::Result<()> {
-    let mut attributes = ElementAttributes::new(map, &index, std::ptr::null::<u8>());
-    // SAFETY: the key is live, and the command reads nothing else.
-    match unsafe { bpf(Command::DeleteElement, &mut attributes) } {
-        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
-        Ok(_) | Err(_) => Ok(()),
-    }
 }
 
 /// Writes `values[i]` under `keys[i]` for every `i`. An error may leave some of them written.

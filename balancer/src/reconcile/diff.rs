@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use balancer_common::abi::{
     ANY_PORT, Backend, BackendFlags, ClientPrefix, EndpointKey, Forwarding, Generation, Pin, Role, Service,
-    ServiceParts, TableClass, Tracking,
+    ServiceParts, Tracking,
 };
 
 use super::{
@@ -443,12 +443,10 @@ fn turn(state: &State, service: &PlannedService<'_>) -> Turn {
 }
 
 fn service_record(service: &DesiredService, source_lists: Option<Generation>) -> Service {
-    let slots = service.table_size.slots();
     ServiceParts {
         vip: service.vip,
         client_mask: service.client_mask,
-        table_size: slots,
-        table_class: TableClass::for_size(slots as usize).unwrap_or(TableClass::Large),
+        table_size: service.table_size.slots(),
         timeout: service.timeout,
         affinity: service.affinity,
         connection_ids: service.connection_ids,

@@ -12,7 +12,7 @@ use balancer::{
     neighbors,
     reconcile::{Desired, DesiredService, Operation, Refresh, diff, refresh, stand},
 };
-use balancer_common::abi::{Explanation, Mac, NextHop};
+use balancer_common::abi::{Explanation, Mac, NextHop, TablePlace};
 
 use super::{Ledger, Outcome};
 use crate::lab::{Namespace, PinDirectory};
@@ -214,16 +214,16 @@ impl Host<'_> {
         self.refresh_and(services, |_| {});
     }
 
-    /// Which map packets of a service find their slots in.
+    /// Where packets of a service find their slots.
     ///
     /// # Panics
     ///
-    /// If the service has no small table.
-    pub fn table_of(&self, service: &str) -> u32 {
+    /// If there is no such service.
+    pub fn table_of(&self, service: &str) -> TablePlace {
         let services = &self.opened().state().services;
         let known = services.iter().find(|(_, entry)| entry.name == service);
         let (&index, _) = known.expect("the service is known");
-        super::table::id(&self.config.pin_path, index)
+        self.opened().table_place(index).expect("the place can be read")
     }
 
     /// Hands the host a frame that came in by an interface.

@@ -13,7 +13,6 @@ mod inspect;
 mod ledger;
 mod mutate;
 mod report;
-mod table;
 mod translation;
 mod tunnel;
 

@@ -47,6 +47,12 @@ pub const fn scattered(address: [u64; 2]) -> u64 {
         .wrapping_add(second.to_le().wrapping_mul(ROOT_2))
 }
 
+/// [`scattered`] with something short about the address.
+#[inline(always)]
+pub const fn scattered_with(address: [u64; 2], rest: u32) -> u64 {
+    scattered(address).wrapping_add((rest as u64).wrapping_mul(ROOT_5))
+}
+
 /// Hashes three words by a secret: who does not know it cannot choose words that have something of their hashes in common.
 #[inline(always)]
 pub const fn keyed(words: [u64; 3], secret: u64) -> u64 {

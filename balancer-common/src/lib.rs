@@ -25,6 +25,7 @@ pub mod perfect_hash;
 pub mod quic;
 pub mod reset;
 pub mod rewrite;
+pub mod shortcuts;
 pub mod source_port;
 pub mod stand_in;
 pub mod strangers;

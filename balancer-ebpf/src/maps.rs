@@ -27,6 +27,7 @@ use balancer_common::{
     },
     affinity::Lifetimes,
     perfect_hash::{self, Geometry},
+    shortcuts,
 };
 
 use crate::failures::Failure;
@@ -126,6 +127,13 @@ pub(crate) fn answer_time() -> u32 {
 /// The service or backend index that `key` stands for.
 #[inline(always)]
 pub(crate) fn endpoint(key: &EndpointKey) -> Option<u32> {
+    arena::shortcut(shortcuts::place(key))
+        .target_of(key)
+        .or_else(|| any_endpoint(key))
+}
+
+#[inline(always)]
+fn any_endpoint(key: &EndpointKey) -> Option<u32> {
     let geometry = Geometry {
         bucket_mask: ENDPOINT_BUCKET_MASK.load(),
         entry_shift: ENDPOINT_ENTRY_SHIFT.load(),

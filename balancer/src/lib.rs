@@ -19,5 +19,6 @@ pub mod metrics;
 pub mod neighbors;
 pub mod perfect_hash;
 pub mod reconcile;
+mod shortcuts;
 mod strangers;
 mod wording;

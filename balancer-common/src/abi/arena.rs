@@ -55,5 +55,7 @@ pub const BACKENDS: Region<Backend> = Region::new(0x0800_0000, 0x1000_0000);
 pub const ENDPOINT_SEEDS: Region<u32> = Region::new(0x1000_0000, 0x1200_0000);
 /// The entries of the endpoint table.
 pub const ENDPOINTS: Region<Endpoint> = Region::new(0x1800_0000, 0x3000_0000);
+/// [Shortcuts](crate::shortcuts) to them, by place.
+pub const SHORTCUTS: Region<Endpoint> = Region::new(0x1400_0000, 0x1500_0000);
 /// The pages in which [tables](super::TablePlace) lie.
 pub const TABLE_PAGES: Range<u32> = 0x3000_0000 / PAGE..(SIZE / PAGE as u64) as u32;

@@ -86,25 +86,33 @@ impl EndpointKey {
     pub const fn hash(self) -> u64 {
         hash::trusted_words(self.address.words(), self.selector)
     }
+
+    /// The hash whose upper bits say which [shortcut](crate::shortcuts) the key may have.
+    #[inline(always)]
+    pub const fn scattered(&self) -> u64 {
+        hash::scattered_with(self.address.words(), self.selector)
+    }
 }
 
 /// One entry of the endpoint table.
 ///
 /// An empty entry has a zero selector, which no key has, as every [`Role`] is non-zero.
-#[repr(C)]
+#[repr(C, align(32))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Endpoint {
     address: Address,
     selector: u32,
     target: u32,
+    _padding: [u8; 8],
 }
 record!(
     Endpoint {
         address,
         selector,
-        target
+        target,
+        _padding
     },
-    24
+    32
 );
 
 impl Endpoint {
@@ -114,6 +122,7 @@ impl Endpoint {
             address: key.address,
             selector: key.selector,
             target,
+            _padding: [0; 8],
         }
     }
 
@@ -125,6 +134,7 @@ impl Endpoint {
             address: Address::UNSPECIFIED,
             selector: 0,
             target: self.target,
+            _padding: [0; 8],
         }
     }
 

@@ -48,6 +48,10 @@ pub(super) fn seed(index: u32) -> u32 {
     *at(arena::ENDPOINT_SEEDS.place(index))
 }
 #[inline(always)]
+pub(super) fn shortcut(place: u32) -> &'static Endpoint {
+    at(arena::SHORTCUTS.place(place))
+}
+#[inline(always)]
 pub(super) fn entry(index: u32) -> &'static Endpoint {
     at(arena::ENDPOINTS.place(index))
 }

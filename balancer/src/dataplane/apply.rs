@@ -91,12 +91,18 @@ impl Dataplane {
                     maps.strangers.set(0, self.strangers.table(), 0)?;
                 }
                 write_endpoints(maps, &writes)?;
+                if let Some((place, endpoint)) = self.shortcuts.bind(key, *target) {
+                    maps.shortcuts.set(place, &endpoint)?;
+                }
             }
             Operation::Unbind { key } => {
-                let is_there = self.endpoints.get(key).is_some();
+                let target = self.endpoints.get(key);
+                if let Some((place, endpoint)) = target.and_then(|target| self.shortcuts.unbind(key, target)) {
+                    maps.shortcuts.set(place, &endpoint)?;
+                }
                 let writes = self.endpoints.remove(key);
                 write_endpoints(maps, &writes)?;
-                if is_there && self.strangers.forget(key) {
+                if target.is_some() && self.strangers.forget(key) {
                     maps.strangers.set(0, self.strangers.table(), 0)?;
                 }
             }
@@ -116,6 +122,7 @@ impl Dataplane {
             }
             Operation::Settle => {
                 syscall::wait_for_packets()?;
+                self.shortcuts.settle();
                 let writes = self.endpoints.settle();
                 write_endpoints(maps, &writes)?;
             }

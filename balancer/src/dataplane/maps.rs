@@ -9,7 +9,7 @@ use aya::{
 };
 use balancer_common::{
     abi::{arena, Backend, ClientPrefix, Endpoint, Failures, Load, Pin, Service, SourcePool, Traffic},
-    flow_table, perfect_hash,
+    flow_table, perfect_hash, shortcuts,
     strangers::PLACES,
     token_bucket::TokenBucket,
 };
@@ -108,6 +108,7 @@ pub(super) const PINNED: [&str; 36] = [
 pub(super) struct Maps {
     pub(super) endpoint_seeds: Records<u32>,
     pub(super) endpoints: Records<Endpoint>,
+    pub(super) shortcuts: Records<Endpoint>,
     pub(super) strangers: Array<MapData, [u8; PLACES]>,
     pub(super) services: Records<Service>,
     pub(super) service_names: Array<MapData, Name>,
@@ -142,6 +143,7 @@ impl Maps {
         Ok(Self {
             endpoint_seeds: arena.records(&arena::ENDPOINT_SEEDS, capacity.endpoints().buckets())?,
             endpoints: arena.records(&arena::ENDPOINTS, capacity.endpoints().entries())?,
+            shortcuts: arena.records(&arena::SHORTCUTS, shortcuts::PLACES)?,
             strangers: take(ebpf, STRANGERS)?,
             services: arena.records(&arena::SERVICES, capacity.services)?,
             service_names: open_or_make(&pins.map("SERVICE_NAMES"), capacity.services)?,

@@ -61,6 +61,7 @@ use crate::{
     neighbors::Interface,
     perfect_hash,
     reconcile::{Limits, State},
+    shortcuts::Shortcuts,
     strangers::Strangers,
 };
 
@@ -74,6 +75,7 @@ pub struct Dataplane {
     state: State,
     endpoints: perfect_hash::Table,
     strangers: Strangers,
+    shortcuts: Shortcuts,
     attachments: Vec<Attachment>,
     generation: u64,
     probe_path: probe_path::ProbePath,
@@ -113,6 +115,7 @@ impl Dataplane {
         keep_secret(&mut maps.budget_key)?;
         let endpoints = read::endpoints(&mut maps, capacity)?;
         let strangers = read::strangers(&mut maps, &endpoints)?;
+        let shortcuts = read::shortcuts(&maps, &endpoints)?;
         let state = read::state(&maps, &endpoints)?;
         let generation = maps.generation.get(&0, 0)?;
         Ok(Self {
@@ -124,6 +127,7 @@ impl Dataplane {
             state,
             endpoints,
             strangers,
+            shortcuts,
             attachments: Vec::new(),
             generation,
             probe_path: probe_path::ProbePath::default(),
@@ -141,6 +145,7 @@ impl Dataplane {
     fn read_back(&mut self) -> anyhow::Result<()> {
         self.endpoints = read::endpoints(&mut self.maps, self.capacity)?;
         self.strangers = read::strangers(&mut self.maps, &self.endpoints)?;
+        self.shortcuts = read::shortcuts(&self.maps, &self.endpoints)?;
         self.state = read::state(&self.maps, &self.endpoints)?;
         Ok(())
     }

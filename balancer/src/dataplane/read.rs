@@ -9,6 +9,7 @@ use super::{Capacity, apply::write_endpoints, maps::Maps, syscall};
 use crate::{
     perfect_hash,
     reconcile::{BackendEntry, Index, PrefixKey, ServiceEntry, State},
+    shortcuts::Shortcuts,
     strangers::Strangers,
 };
 
@@ -26,6 +27,16 @@ pub(super) fn strangers(maps: &mut Maps, endpoints: &perfect_hash::Table) -> any
     let strangers: Strangers = endpoints.iter().map(|(key, _)| key).collect();
     maps.strangers.set(0, strangers.table(), 0)?;
     Ok(strangers)
+}
+
+/// The shortcuts to the endpoints.
+pub(super) fn shortcuts(maps: &Maps, endpoints: &perfect_hash::Table) -> anyhow::Result<Shortcuts> {
+    let present = maps.shortcuts.all()?;
+    let (shortcuts, writes) = Shortcuts::take_over((0..).zip(present), &endpoints.iter().collect());
+    for (place, endpoint) in writes {
+        maps.shortcuts.set(place, &endpoint)?;
+    }
+    Ok(shortcuts)
 }
 
 /// The state of the maps. Which backends a published table was made from is not known.

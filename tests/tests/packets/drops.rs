@@ -11,7 +11,7 @@ use balancer::{
 };
 use balancer_common::{
     DropReason,
-    abi::{BackendFlags, EndpointKey, Limits, NextHop, Role, WhenDown, protocol::TCP},
+    abi::{BackendFlags, Limits, NextHop, WhenDown, protocol::TCP},
     token_bucket::Rate,
 };
 use balancer_tests::packet::{
@@ -71,7 +71,6 @@ fn unwelcome(host: &mut Host<'_>, family: Family, request: &Packet, reason: Drop
 /// Makes a packet that has to be dropped for this reason, and says where it comes in. `None` if nothing can make one.
 fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> Option<(Interface, Vec<u8>)> {
     /// A port that no service has.
-    const FREE: u16 = 8_000;
     let client = SocketAddr::new(family.client, 40_000);
     let (vip, target) = (SocketAddr::new(family.vip, 80), SocketAddr::new(family.backend, 8080));
     let request = Packet::new(Transport::ack(), client, vip);
@@ -138,12 +137,13 @@ fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> Option<(I
         DropReason::Rejected => from_client(&kept(host, &request, WhenDown::Reject, awaited)),
         DropReason::Suspended => from_client(&kept(host, &request, WhenDown::Reassign, BackendFlags::SUSPENDED)),
         DropReason::Internal => {
-            // What the reconciler would never do: an endpoint that leads nowhere.
-            let key = EndpointKey::new(Role::Service, family.vip.into(), FREE.to_be_bytes(), TCP);
-            let broken = Operation::Bind { key, target: u32::MAX };
+            // What the reconciler would never do: full NAT without sources.
+            let plain = service("web", family.vip, TCP, &[80], [backend(target)]);
+            host.serve([full_nat(plain, &[], (1_024, 32_767), 60)]);
+            let index = host.dataplane().state().index.services["web"];
+            let broken = Operation::RemoveSources { index };
             host.dataplane().apply(vec![broken]).unwrap();
-            let destination = SocketAddr::new(family.vip, FREE);
-            from_client(&Packet { destination, ..request })
+            from_client(&request)
         }
         DropReason::SourceDenied | DropReason::ClientLimited | DropReason::ServiceLimited => {
             from_client(&unwelcome(host, family, &request, reason))

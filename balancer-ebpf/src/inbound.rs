@@ -113,10 +113,7 @@ pub(crate) fn first_of_flow(headers: &Headers, owner: Owner) -> Flow {
 /// Counts a packet that is forwarded.
 #[inline(always)]
 pub(crate) fn count(headers: &Headers, service: u32, backend: u32, new_flow: bool) {
-    if let Some(traffic) = maps::service_traffic(service) {
-        traffic.add_packet(headers.length, new_flow);
-    }
-    if let Some(traffic) = maps::backend_traffic(backend) {
-        traffic.add_packet(headers.length, new_flow);
-    }
+    let counters = maps::counters();
+    counters.service(service).add_packet(headers.length, new_flow);
+    counters.backend(backend).add_packet(headers.length, new_flow);
 }

@@ -82,7 +82,7 @@ enum Verdict {
 #[xdp(frags)]
 #[inline(always)]
 fn balancer(context: XdpContext) -> u32 {
-    maps::use_arena();
+    maps::has_arena();
     if let Some(action) = at_once(&context) {
         return action;
     }
@@ -138,7 +138,7 @@ fn at_once_by<'a>(
 /// attached itself.
 #[xdp(frags)]
 fn any_packet(context: XdpContext) -> u32 {
-    maps::use_arena();
+    maps::has_arena();
     trace::begin(&context);
     let action = decide(&context);
     trace::end(&context, action);
@@ -304,7 +304,7 @@ fn refuse_for_services(unparsed: Unparsed) -> Result<Verdict, DropReason> {
 /// meet and from the code that they take.
 #[xdp]
 fn explain(context: XdpContext) -> u32 {
-    maps::use_arena();
+    maps::has_arena();
     let mut packet = XdpPacket::new(&context);
     let explanation = explanation(&context);
     match packet.view_mut::<[u8; Explanation::LEN]>(0) {

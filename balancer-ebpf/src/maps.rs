@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod arena;
 mod budgets;
+mod counters;
 mod flows;
 mod mappings;
 mod strangers;
@@ -21,21 +22,20 @@ use aya_ebpf::{
 use balancer_common::{
     DropReason, Event,
     abi::{
-        Address, Client, ClientKey, ClientPrefix, EndpointKey, Failures, FirstFragment, FragmentKey,
-        MappingKey, NeighborRequest, Owner, Pin, Probed, ROUTE_CACHE, ReverseFlow,
-        ReverseKey, Route, Tick, Traffic, WakeRequest,
+        Address, Client, ClientKey, ClientPrefix, EndpointKey, Failures, FirstFragment, FragmentKey, MappingKey,
+        NeighborRequest, Owner, Pin, Probed, ROUTE_CACHE, ReverseFlow, ReverseKey, Route, Tick, WakeRequest,
     },
     affinity::Lifetimes,
     perfect_hash::{self, Geometry},
-    shortcuts,
 };
 
 use crate::failures::Failure;
 
 pub(crate) use access::may_use;
-pub(crate) use arena::{backend, copied, previous_table, service, slot, table, use_arena};
 pub(crate) use answers::{limit, may_answer, note_limit, sum};
+pub(crate) use arena::{backend, copied, has_arena, previous_table, service, slot, table};
 pub(crate) use budgets::{coarse_time, has_token, identify_client, service_has_token, take_of_client, take_of_service};
+pub(crate) use counters::counters;
 pub(crate) use flows::{advance, flow, flow_at_once, load, remember_flow, remember_new_flow};
 pub(crate) use mappings::{Passage, add_mapping, mapping, passage, remember_source, source, source_pool, take_over};
 pub(crate) use strangers::{may_be_backend, may_be_vip};
@@ -43,10 +43,6 @@ pub(crate) use trace::{capture, is_traced, tell_capture, tell_decision, trace_bu
 
 // The sizes below are placeholders: the loader sets those that the configuration asks for.
 
-#[btf_map]
-static SERVICE_TRAFFIC: PerCpuArray<Traffic, 4_096> = PerCpuArray::new();
-#[btf_map]
-static BACKEND_TRAFFIC: PerCpuArray<Traffic, 16_384> = PerCpuArray::new();
 #[btf_map]
 static FAILURES: Array<Failures, 16_384> = Array::new();
 #[btf_map]
@@ -127,11 +123,10 @@ pub(crate) fn answer_time() -> u32 {
 /// The service or backend index that `key` stands for.
 #[inline(always)]
 pub(crate) fn endpoint(key: &EndpointKey) -> Option<u32> {
-    arena::shortcut(shortcuts::place(key))
-        .target_of(key)
-        .or_else(|| any_endpoint(key))
+    arena::shortcut(key).target_of(key).or_else(|| any_endpoint(key))
 }
 
+/// The same of one that has no shortcut.
 #[inline(always)]
 fn any_endpoint(key: &EndpointKey) -> Option<u32> {
     let geometry = Geometry {
@@ -139,11 +134,11 @@ fn any_endpoint(key: &EndpointKey) -> Option<u32> {
         entry_shift: ENDPOINT_ENTRY_SHIFT.load(),
     };
     let hash = key.hash();
-    let seed = arena::seed(geometry.bucket(hash));
+    let seed = arena::endpoint_seed(geometry.bucket(hash));
     if seed == perfect_hash::EMPTY {
         return None;
     }
-    arena::entry(geometry.entry(hash, seed)).target_of(key)
+    arena::endpoint_entry(geometry.entry(hash, seed)).target_of(key)
 }
 
 /// Keeps the compiler from seeing what a number was computed from: from checking that in its place, which tells the verifier
@@ -304,29 +299,11 @@ pub(crate) fn remember_probed(answer: &MappingKey, probed: &Probed) {
     let _full: Result<(), i32> = PROBED.insert(answer, probed, 0);
 }
 
-/// This CPU's counters of a service.
-#[inline(always)]
-pub(crate) fn service_traffic(index: u32) -> Option<&'static mut Traffic> {
-    // SAFETY: a program is neither preempted by another on its CPU nor calls this twice for one index.
-    SERVICE_TRAFFIC
-        .get_ptr_mut(index)
-        .map(|traffic| unsafe { &mut *traffic })
-}
-
-/// This CPU's counters of a backend.
-#[inline(always)]
-pub(crate) fn backend_traffic(index: u32) -> Option<&'static mut Traffic> {
-    // SAFETY: as in `service_traffic`.
-    BACKEND_TRAFFIC
-        .get_ptr_mut(index)
-        .map(|traffic| unsafe { &mut *traffic })
-}
-
 /// Counts a dropped packet.
 #[inline(always)]
 pub(crate) fn count_drop(reason: DropReason) {
     if let Some(count) = DROPS.get_ptr_mut(reason as u32) {
-        // SAFETY: as in `service_traffic`.
+        // SAFETY: a program is neither preempted by another on its CPU nor calls this twice for one index.
         unsafe { *count += 1 };
     }
 }
@@ -335,7 +312,7 @@ pub(crate) fn count_drop(reason: DropReason) {
 #[inline(always)]
 pub(crate) fn count_event(event: Event) {
     if let Some(count) = EVENTS.get_ptr_mut(event as u32) {
-        // SAFETY: as in `service_traffic`.
+        // SAFETY: as in `count_drop`.
         unsafe { *count += 1 };
     }
 }
@@ -349,7 +326,7 @@ pub(crate) fn route_epoch() -> u32 {
 /// An entry of this CPU's route cache, to be read and replaced.
 #[inline(always)]
 pub(crate) fn cached_route(index: u32) -> Option<&'static mut Route> {
-    // SAFETY: as in `service_traffic`.
+    // SAFETY: as in `count_drop`.
     ROUTES.get_ptr_mut(index).map(|route| unsafe { &mut *route })
 }
 

@@ -24,6 +24,7 @@ use crate::{maps, skb::Skb};
 /// for.
 #[classifier]
 fn probe_out(context: TcContext) -> i32 {
+    maps::has_arena();
     // SAFETY: the context is the one that the kernel called the program with.
     let mark = unsafe { (*context.skb.skb).mark };
     match probed_backend(mark) {
@@ -35,6 +36,7 @@ fn probe_out(context: TcContext) -> i32 {
 /// Makes what a VIP has answered to a probe an answer of the backend, whom the probe's socket is connected to.
 #[classifier]
 fn probe_in(context: TcContext) -> i32 {
+    maps::has_arena();
     let _no_answer_to_a_probe = receive(&context);
     TC_ACT_UNSPEC
 }

@@ -69,7 +69,14 @@ fn send(
     flow: &RepliedFlow,
     next_hop: &NextHop,
 ) -> Result<Verdict, DropReason> {
-    rewrite::translate(packet, headers, End::Source, maps::copied(&service.vip), flow.service_port).ok_or(DropReason::Malformed)?;
+    rewrite::translate(
+        packet,
+        headers,
+        End::Source,
+        maps::copied(&service.vip),
+        flow.service_port,
+    )
+    .ok_or(DropReason::Malformed)?;
     rewrite::address_frame(packet, next_hop).ok_or(DropReason::Malformed)?;
     count(headers, flow.service, flow.backend);
     Ok(Verdict::Send {
@@ -167,10 +174,7 @@ fn reverse_key(headers: &Headers) -> ReverseKey {
 
 #[inline(always)]
 fn count(headers: &Headers, service: u32, backend: u32) {
-    if let Some(traffic) = maps::service_traffic(service) {
-        traffic.add_reply(headers.length);
-    }
-    if let Some(traffic) = maps::backend_traffic(backend) {
-        traffic.add_reply(headers.length);
-    }
+    let counters = maps::counters();
+    counters.service(service).add_reply(headers.length);
+    counters.backend(backend).add_reply(headers.length);
 }

@@ -6,8 +6,8 @@
 use balancer_common::{
     DropReason,
     abi::{
-        self, Address, AffinityKind, Backend, ClientKey, Flow, FlowKey, Owner, Reason, Service, TablePlace, Tick, Tracking,
-        WhenDown, protocol,
+        self, Address, AffinityKind, Backend, ClientKey, Flow, FlowKey, Owner, Reason, Service, TablePlace, Tick,
+        Tracking, WhenDown, protocol,
     },
     affinity::{self, Identity, Memory, Sender, Standing, tcp},
     packet::Headers,
@@ -185,9 +185,7 @@ fn of_client(
     purpose: Purpose,
     selection: &mut Selection,
 ) -> Result<(), DropReason> {
-    if identity.backend != 0
-        && takes_clients(maps::backend(identity.backend))
-    {
+    if identity.backend != 0 && takes_clients(maps::backend(identity.backend)) {
         selection.index = identity.backend;
         selection.reason = Reason::Pin;
         return Ok(());
@@ -280,7 +278,11 @@ extern "C" fn serving_after(table: u64, slot: u32, steps: u32) -> u32 {
         return 0;
     };
     let backend = maps::slot(table, number).backend();
-    if takes_clients(maps::backend(backend)) { backend } else { 0 }
+    if takes_clients(maps::backend(backend)) {
+        backend
+    } else {
+        0
+    }
 }
 
 /// The backend that the flow is remembered to have, or 0 if it may have it no longer; `None` if it is not remembered. Now and
@@ -379,7 +381,11 @@ fn previous_owner(service: u32, slot: u32) -> u32 {
         return 0;
     }
     let previous = maps::slot(table, slot).backend();
-    if serves_flows(maps::backend(previous)) { previous } else { 0 }
+    if serves_flows(maps::backend(previous)) {
+        previous
+    } else {
+        0
+    }
 }
 
 /// Whether the flows that are remembered to be the backend's are served by it.

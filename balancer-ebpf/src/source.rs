@@ -42,22 +42,15 @@ extern "C" fn recall_source(headers: *const Headers, flow: *const FlowKey, backe
     let headers = unsafe { headers.as_ref() };
     // SAFETY: as above.
     let flow = unsafe { flow.as_ref() };
-    let held = match (headers, flow, maps::passage()) {
-        (Some(headers), Some(flow), Some(passage)) => begin(
-            headers.ports,
-            headers.protocol,
-            flow,
-            backend,
-            passage,
-            control_bits as u8,
-        )
-        .map(|()| recall(flow, passage, control_bits)),
-        _ => Err(DropReason::Internal),
+    let (Some(headers), Some(flow), Some(passage)) = (headers, flow, maps::passage()) else {
+        return outcome::number(Err(DropReason::Internal));
     };
-    match held {
-        Ok(false) => NOT_KNOWN,
-        Ok(true) => outcome::number(Ok(())),
-        Err(reason) => outcome::number(Err(reason)),
+    let (ports, protocol) = (headers.ports, headers.protocol);
+    begin(ports, protocol, flow, backend, passage, control_bits as u8);
+    if recall(flow, passage, control_bits) {
+        outcome::number(Ok(()))
+    } else {
+        NOT_KNOWN
     }
 }
 
@@ -70,9 +63,7 @@ pub(crate) fn is_mapped(passage: &mut Passage) -> bool {
     };
     let (ports, protocol) = (passage.answer.ports, passage.answer.protocol);
     let (flow, index) = (passage.flow, passage.selection.index);
-    if begin(ports, protocol, &flow, index, passage, 0).is_err() {
-        return false;
-    }
+    begin(ports, protocol, &flow, index, passage, 0);
     passage.key.source = source.address;
     passage.key.source_port = source.port;
     passage.take_ends_of_key();
@@ -82,14 +73,7 @@ pub(crate) fn is_mapped(passage: &mut Passage) -> bool {
 
 /// Notes what is known of the flow and its mapping without looking.
 #[inline(always)]
-fn begin(
-    ports: Ports,
-    protocol: u8,
-    flow: &FlowKey,
-    index: u32,
-    passage: &mut Passage,
-    control_bits: u8,
-) -> Result<(), DropReason> {
+fn begin(ports: Ports, protocol: u8, flow: &FlowKey, index: u32, passage: &mut Passage, control_bits: u8) {
     let backend = maps::backend(index);
     passage.key = MappingKey {
         source: Address::UNSPECIFIED,
@@ -113,7 +97,6 @@ fn begin(
         from_backend: Side::default(),
         _padding: [0; 2],
     };
-    Ok(())
 }
 
 /// Whether the flow holds, or can have again, the source that it had last, if that is one for this backend.

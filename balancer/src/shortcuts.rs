@@ -33,7 +33,11 @@ impl Shortcuts {
         let mut writes = Vec::new();
         for (at, endpoint) in present {
             let Some(key) = endpoint.key() else { continue };
-            if endpoints.get(&key).is_some_and(|&target| endpoint == Endpoint::new(key, target)) && place(&key) == at {
+            if endpoints
+                .get(&key)
+                .is_some_and(|&target| endpoint == Endpoint::new(key, target))
+                && place(&key) == at
+            {
                 shortcuts.by_place.insert(at, Place::Taken(key));
             } else {
                 shortcuts.by_place.insert(at, Place::Left);
@@ -104,7 +108,11 @@ mod tests {
         let at = place(&one);
         assert_eq!(shortcuts.bind(&one, 1), Some((at, Endpoint::new(one, 1))));
         assert_eq!(shortcuts.bind(&other, 2), None);
-        assert_eq!(shortcuts.bind(&one, 3), Some((at, Endpoint::new(one, 3))), "another target");
+        assert_eq!(
+            shortcuts.bind(&one, 3),
+            Some((at, Endpoint::new(one, 3))),
+            "another target"
+        );
         assert_eq!(shortcuts.unbind(&other, 2), None);
         assert_eq!(shortcuts.unbind(&one, 3), Some((at, Endpoint::new(one, 3).vacated())));
         assert_eq!(shortcuts.bind(&other, 2), None, "somebody may still be comparing");

@@ -5,7 +5,7 @@
 
 use core::{marker::PhantomData, ops::Range};
 
-use super::{Backend, Endpoint, Service, TablePlace};
+use super::{Backend, CpuTraffic, Endpoint, Service, TablePlace};
 
 /// Bytes of addresses.
 pub const SIZE: u64 = 1 << 32;
@@ -57,5 +57,7 @@ pub const ENDPOINT_SEEDS: Region<u32> = Region::new(0x1000_0000, 0x1200_0000);
 pub const ENDPOINTS: Region<Endpoint> = Region::new(0x1800_0000, 0x3000_0000);
 /// [Shortcuts](crate::shortcuts) to them, by place.
 pub const SHORTCUTS: Region<Endpoint> = Region::new(0x1400_0000, 0x1500_0000);
+/// [Counters](super::CounterLayout).
+pub const COUNTERS: Region<CpuTraffic> = Region::new(0x3000_0000, 0x5000_0000);
 /// The pages in which [tables](super::TablePlace) lie.
-pub const TABLE_PAGES: Range<u32> = 0x3000_0000 / PAGE..(SIZE / PAGE as u64) as u32;
+pub const TABLE_PAGES: Range<u32> = 0x5000_0000 / PAGE..(SIZE / PAGE as u64) as u32;

@@ -1,6 +1,6 @@
 //! Traffic counters.
 
-use super::record;
+use super::{arena, record};
 
 /// What one CPU has seen of a service or of a backend. Bytes are those of the IP packet as it arrived, header included
 /// (IPv4 total length; IPv6 payload length plus 40), so they match what the two ends count whatever the link adds.
@@ -43,6 +43,48 @@ impl Traffic {
     pub const fn add_reply(&mut self, length: u32) {
         self.reply_packets += 1;
         self.reply_bytes += length as u64;
+    }
+}
+
+/// What one CPU has seen, in a cache line of its own.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuTraffic {
+    /// What it has seen.
+    pub traffic: Traffic,
+    /// Always zero.
+    pub _padding: [u64; 3],
+}
+record!(CpuTraffic { traffic, _padding }, 64);
+
+/// Where counters stand: of each CPU those of the services by index, then those of the backends, then nothing up to the next page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CounterLayout {
+    /// How many service indices there are.
+    pub services: u32,
+    /// How many counters each CPU has.
+    pub of_cpu: u32,
+}
+
+impl CounterLayout {
+    /// For so many indices of services and backends.
+    pub const fn new(services: u32, backends: u32) -> Self {
+        Self {
+            services,
+            of_cpu: (services + backends).next_multiple_of(arena::PAGE / size_of::<CpuTraffic>() as u32),
+        }
+    }
+
+    /// The number of a CPU's counters of a service.
+    #[inline(always)]
+    pub const fn of_service(self, cpu: u32, index: u32) -> u32 {
+        cpu * self.of_cpu + index
+    }
+
+    /// The number of a CPU's counters of a backend.
+    #[inline(always)]
+    pub const fn of_backend(self, cpu: u32, index: u32) -> u32 {
+        cpu * self.of_cpu + self.services + index
     }
 }
 

@@ -33,7 +33,7 @@ mod wake;
 pub use access::{Access, Generation};
 pub use address::Address;
 pub use backend::{Backend, BackendFlags, NextHop};
-pub use counters::Traffic;
+pub use counters::{CounterLayout, CpuTraffic, Traffic};
 pub use endpoint::{Endpoint, EndpointKey, Role};
 pub use explanation::{Explanation, Reason};
 pub use failures::Failures;

@@ -31,7 +31,8 @@ pub(super) fn translate(packet: &mut XdpPacket<'_>, headers: &Headers, backend: 
         ANY_PORT => headers.ports.destination,
         port => port,
     };
-    rewrite::translate(packet, headers, End::Destination, maps::copied(&backend.address), port).ok_or(DropReason::Malformed)?;
+    rewrite::translate(packet, headers, End::Destination, maps::copied(&backend.address), port)
+        .ok_or(DropReason::Malformed)?;
     rewrite::address_frame(packet, &backend.next_hop).ok_or(DropReason::Malformed)?;
     Ok(port)
 }

@@ -32,11 +32,7 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers) -> Option<R
 #[inline(always)]
 fn send(packet: &mut XdpPacket<'_>, headers: &Headers) -> Result<Verdict, DropReason> {
     let passage = maps::passage().ok_or(DropReason::Internal)?;
-    mss::clamp(
-        packet,
-        headers,
-        maps::service(passage.service),
-    )?;
+    mss::clamp(packet, headers, maps::service(passage.service))?;
     replace_ends(packet, headers)?;
     let passage = maps::passage().ok_or(DropReason::Internal)?;
     rewrite::address_frame(packet, &passage.next_hop).ok_or(DropReason::Malformed)?;

@@ -2,9 +2,14 @@
 
 use std::{net::Ipv4Addr, path::PathBuf};
 
+use balancer_common::abi::{
+    TablePlace,
+    arena::{PAGE, TABLE_PAGES},
+};
+
 use super::{
     health,
-    model::{Config, Control, DEFAULT_PIN_PATH, Dataplane, Metrics, Service, TunnelSource, XdpMode},
+    model::{Config, Control, DEFAULT_PIN_PATH, Dataplane, Metrics, Service, Tracking, TunnelSource, XdpMode},
     reader::{Distinct, Table, Value},
     report::Read,
     schema,
@@ -47,6 +52,7 @@ pub(super) fn config(file: Table<'_>) -> Read<Config> {
     version?;
     if let (Ok(section), Ok(dataplane), Ok(services)) = (section, &dataplane, &services) {
         check_room(section, dataplane, services);
+        check_tables(file, services);
     }
     Ok(Config {
         dataplane: dataplane?,
@@ -69,6 +75,28 @@ fn check_room(table: Table<'_>, dataplane: &Dataplane, services: &[Service]) {
                 format!("{key} = {room} has no room for the {needed} in this file; raise it"),
             );
         }
+    }
+}
+
+/// All Maglev tables lie in one memory, and a new one is filled before it takes the place of another.
+fn check_tables(file: Table<'_>, services: &[Service]) {
+    let pages = services.iter().map(|service| {
+        let pages = u64::from(TablePlace::pages(service.maglev_size.slots()));
+        // Of slots that have changed hands, the owners before that are kept.
+        if service.tracking == Tracking::Changes {
+            2 * pages
+        } else {
+            pages
+        }
+    });
+    let needed = pages.clone().sum::<u64>() + pages.max().unwrap_or(0);
+    let room = u64::from(TABLE_PAGES.end - TABLE_PAGES.start);
+    if needed > room {
+        let [needed, room] = [needed, room].map(|pages| (pages * u64::from(PAGE)) >> 20);
+        file.refuse(format!(
+            "the Maglev tables of all services take up to {needed} MiB, and there is room for {room}; lower maglev_size where \
+             services have few backends"
+        ));
     }
 }
 

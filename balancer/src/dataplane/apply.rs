@@ -1,11 +1,8 @@
 //! Carrying out operations.
 
-use aya::{
-    maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie},
-    util::nr_cpus,
-};
+use aya::maps::{Array, MapData, MapError, lpm_trie};
 use balancer_common::{
-    abi::{Backend, ClientPrefix, Failures, Load, Selection, Service, Traffic},
+    abi::{Backend, ClientPrefix, Failures, Load, Selection, Service},
     token_bucket::TokenBucket,
 };
 
@@ -50,7 +47,7 @@ impl Dataplane {
             Operation::ClaimService { index, name } => {
                 // The name comes first: an index with a name and without a record is seen to be half claimed.
                 maps.service_names.set(*index, Name::new(name), 0)?;
-                reset(&mut maps.service_traffic, *index)?;
+                maps.counters.reset_service(*index)?;
                 maps.service_budgets.set(*index, TokenBucket::default(), 0)?;
             }
             Operation::WriteService { index, record } => {
@@ -65,7 +62,7 @@ impl Dataplane {
             }
             Operation::ClaimBackend { index, name } => {
                 maps.backend_names.set(*index, Name::new(name), 0)?;
-                reset(&mut maps.backend_traffic, *index)?;
+                maps.counters.reset_backend(*index)?;
                 maps.failures.set(*index, Failures::default(), 0)?;
             }
             Operation::RenameBackend { index, name } => maps.backend_names.set(*index, Name::new(name), 0)?,
@@ -165,12 +162,5 @@ pub(super) fn write_endpoints(maps: &mut Maps, writes: &[Write]) -> anyhow::Resu
             Write::Barrier => syscall::wait_for_packets()?,
         }
     }
-    Ok(())
-}
-
-/// Sets the counters of an index to zero on every CPU.
-fn reset(counters: &mut PerCpuArray<MapData, Traffic>, index: u32) -> anyhow::Result<()> {
-    let cpus = nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
-    counters.set(index, PerCpuValues::try_from(vec![Traffic::default(); cpus])?, 0)?;
     Ok(())
 }

@@ -1,12 +1,16 @@
 //! The memory that packets and the daemon share (`balancer_common::abi::arena`).
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "no host has arenas whose addresses have less than 64 bits"
+)]
+
 use std::{
-    collections::hash_map::RandomState,
-    hash::BuildHasher as _,
+    hash::{BuildHasher as _, RandomState},
     io,
     marker::PhantomData,
     mem::MaybeUninit,
-    os::fd::{AsFd, AsRawFd as _},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
     path::Path,
     ptr::{self, NonNull},
     slice,
@@ -39,18 +43,22 @@ impl Arena {
     /// Opens the arena that is pinned at `path`, or makes and pins it.
     pub(super) fn open(path: &Path) -> anyhow::Result<Arc<Self>> {
         if path.exists() {
-            let map = MapData::from_pin(path).with_context(|| format!("cannot open the pinned map {}", path.display()))?;
+            let map =
+                MapData::from_pin(path).with_context(|| format!("cannot open the pinned map {}", path.display()))?;
             let address = syscall::map_extra(map.fd())?;
             let arena = Self::map(map.fd(), address, libc::MAP_FIXED_NOREPLACE);
-            return arena.with_context(|| format!("cannot map {}", path.display())).map(Arc::new);
+            return arena
+                .with_context(|| format!("cannot map {}", path.display()))
+                .map(Arc::new);
         }
-        let (map, arena) = Self::make().context("cannot make the arena")?;
+        let (map, arena) =
+            Self::make().context("cannot make memory that packets share (an arena): is the kernel at least 6.12?")?;
         syscall::pin(&map, path).with_context(|| format!("cannot pin {}", path.display()))?;
         Ok(Arc::new(arena))
     }
 
     /// Makes an arena at addresses of which this process uses none. Whoever opens it has to map it there.
-    fn make() -> io::Result<(std::os::fd::OwnedFd, Self)> {
+    fn make() -> io::Result<(OwnedFd, Self)> {
         /// Between where programs are and where the kernel puts what may be anywhere.
         const FIRST: u64 = 1 << 44;
         const PLACES: u64 = 1 << 14;
@@ -75,8 +83,16 @@ impl Arena {
         let descriptor = map.as_fd().as_raw_fd();
         let address = ptr::without_provenance_mut(address as usize);
         // SAFETY: a new mapping is asked for, where nothing is.
-        let address =
-            unsafe { libc::mmap(address, SIZE as usize, protection, libc::MAP_SHARED | flags, descriptor, 0) };
+        let address = unsafe {
+            libc::mmap(
+                address,
+                SIZE as usize,
+                protection,
+                libc::MAP_SHARED | flags,
+                descriptor,
+                0,
+            )
+        };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

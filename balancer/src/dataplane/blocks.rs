@@ -66,7 +66,10 @@ mod tests {
     #[test]
     fn what_was_given_back_is_taken_again_once_there_is_no_more() {
         let mut blocks = Blocks::of(10..16);
-        assert_eq!([blocks.take(2), blocks.take(2), blocks.take(2)], [Some(10), Some(12), Some(14)]);
+        assert_eq!(
+            [blocks.take(2), blocks.take(2), blocks.take(2)],
+            [Some(10), Some(12), Some(14)]
+        );
         blocks.give_back(12);
         assert_eq!([blocks.take(3), blocks.take(2), blocks.take(1)], [None, Some(12), None]);
         blocks.give_back(10);
@@ -79,7 +82,10 @@ mod tests {
         let mut blocks = Blocks::of(0..10);
         blocks.hold(6, 2);
         blocks.hold(1, 1);
-        assert_eq!([blocks.take(2), blocks.take(4), blocks.take(1)], [Some(8), Some(2), Some(0)]);
+        assert_eq!(
+            [blocks.take(2), blocks.take(4), blocks.take(1)],
+            [Some(8), Some(2), Some(0)]
+        );
     }
 
     proptest! {

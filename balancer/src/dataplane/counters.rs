@@ -1,38 +1,91 @@
 //! What the data plane counts.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use aya::util::nr_cpus;
 use balancer_common::{
     DropReason, Event,
-    abi::{Failures, TablePlace, Traffic},
+    abi::{CounterLayout, CpuTraffic, Failures, TablePlace, Traffic, arena::COUNTERS},
 };
 
-use super::{Dataplane, Division, syscall};
+use super::{
+    Capacity, Dataplane, Division,
+    arena::{Arena, Records},
+};
+
+/// What the CPUs count of services and backends.
+pub(super) struct Counters {
+    records: Records<CpuTraffic>,
+    layout: CounterLayout,
+    /// How many there can be.
+    cpus: u32,
+}
+
+impl Counters {
+    /// The counters that are there.
+    pub(super) fn open(arena: &Arc<Arena>, capacity: Capacity) -> anyhow::Result<Self> {
+        let cpus = nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
+        let cpus = u32::try_from(cpus)?;
+        let layout = capacity.counters();
+        let count = layout
+            .of_cpu
+            .checked_mul(cpus)
+            .filter(|&count| count <= COUNTERS.capacity());
+        let count = count.with_context(|| {
+            format!(
+                "{cpus} CPUs cannot count so many services and backends: lower dataplane.max_services and max_backends to {} \
+                 together",
+                COUNTERS.capacity() / cpus
+            )
+        })?;
+        Ok(Self {
+            records: arena.records(&COUNTERS, count)?,
+            layout,
+            cpus,
+        })
+    }
+
+    fn of_service(&self, index: u32) -> anyhow::Result<Traffic> {
+        self.sum(|cpu| self.layout.of_service(cpu, index))
+    }
+
+    fn of_backend(&self, index: u32) -> anyhow::Result<Traffic> {
+        self.sum(|cpu| self.layout.of_backend(cpu, index))
+    }
+
+    /// Sets those of a service to zero. It has memory for them from then on.
+    pub(super) fn reset_service(&self, index: u32) -> anyhow::Result<()> {
+        self.reset(|cpu| self.layout.of_service(cpu, index))
+    }
+
+    /// Sets those of a backend to zero. It has memory for them from then on.
+    pub(super) fn reset_backend(&self, index: u32) -> anyhow::Result<()> {
+        self.reset(|cpu| self.layout.of_backend(cpu, index))
+    }
+
+    fn sum(&self, number: impl Fn(u32) -> u32) -> anyhow::Result<Traffic> {
+        (0..self.cpus)
+            .map(|cpu| Ok(self.records.get(number(cpu))?.traffic))
+            .sum()
+    }
+
+    fn reset(&self, number: impl Fn(u32) -> u32) -> anyhow::Result<()> {
+        (0..self.cpus).try_for_each(|cpu| self.records.set(number(cpu), &CpuTraffic::default()))
+    }
+}
 
 impl Dataplane {
     /// The counters of a service, summed over the CPUs.
     pub fn service_traffic(&self, index: u32) -> anyhow::Result<Traffic> {
-        let counters = self.maps.service_traffic.get(&index, 0)?;
-        Ok(counters.iter().copied().sum())
+        self.maps.counters.of_service(index)
     }
 
     /// The counters of all backends by index, summed over the CPUs.
     pub fn backend_traffic(&self) -> anyhow::Result<Vec<Traffic>> {
-        let cpus = nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
-        let mut traffic = vec![Traffic::default(); self.capacity.backends as usize];
-        syscall::for_each_of(
-            self.maps.all_backend_traffic.fd(),
-            cpus,
-            |index: &u32, counters: &[Traffic]| {
-                if let Some(sum) = traffic.get_mut(*index as usize) {
-                    *sum = counters.iter().copied().sum();
-                }
-            },
-        )
-        .context("cannot read the counters of the backends")?;
-        Ok(traffic)
+        (0..self.capacity.backends)
+            .map(|index| self.maps.counters.of_backend(index))
+            .collect()
     }
 
     /// How often a backend has failed clients, where that is watched.

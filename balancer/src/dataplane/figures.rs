@@ -7,7 +7,8 @@ use aya::{EbpfLoader, maps::Map, programs::Program};
 use serde::Serialize;
 
 use super::{
-    arena::Arena, decap,
+    arena::Arena,
+    decap,
     load::{self, explain_load_error, explain_program_error},
     maps::Capacity,
     permission, syscall,
@@ -47,7 +48,9 @@ pub fn figures() -> anyhow::Result<Vec<Figures>> {
     loader.allow_unsupported_maps();
     let balancer = loader.load(load::OBJECT).map_err(explain_load_error)?;
     let arena = balancer.map("ARENA").context("the eBPF object has no arena")?;
-    let Map::Unsupported(arena) = arena else { bail!("the arena is none") };
+    let Map::Unsupported(arena) = arena else {
+        bail!("the arena is none")
+    };
     let _arena = Arena::place(arena.fd())?;
     let decap = EbpfLoader::new().load(decap::OBJECT).map_err(explain_load_error)?;
     let mut figures = Vec::new();

@@ -64,6 +64,7 @@ enum Telling {
 
 fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[&str]) -> anyhow::Result<Ebpf> {
     let geometry = capacity.endpoints();
+    let counters = capacity.counters();
     let flow_pages = flow_table::Geometry::of(capacity.flows).pages;
     let flow_secret = flow_secret(pins)?;
     let timer = TimerTick::of_kernel()?;
@@ -79,6 +80,8 @@ fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[
         .override_global("OPENING_LIFETIME", &lifetimes.opening, true)
         .override_global("HALF_CLOSED_LIFETIME", &lifetimes.half_closed, true)
         .override_global("CLOSED_LIFETIME", &lifetimes.closed, true)
+        .override_global("COUNTERS_OF_SERVICES", &counters.services, true)
+        .override_global("COUNTERS_OF_CPU", &counters.of_cpu, true)
         .override_global("FLOW_PAGES", &flow_pages, true)
         .override_global("FLOW_SECRET", &flow_secret, true)
         .override_global("TRACE", &trace, true)
@@ -187,7 +190,7 @@ pub(super) fn explain_program_error(error: ProgramError) -> anyhow::Error {
         ProgramError::LoadError { io_error, verifier_log } => {
             tracing::debug!("verifier log: {verifier_log}");
             anyhow::Error::new(io_error)
-                .context("the kernel's verifier refuses the XDP program: is the kernel at least 6.6?")
+                .context("the kernel's verifier refuses the XDP program: is the kernel at least 6.12?")
         }
         error => anyhow::Error::new(error).context("cannot load the XDP program"),
     }

@@ -8,13 +8,21 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray},
 };
 use balancer_common::{
-    abi::{arena, Backend, ClientPrefix, Endpoint, Failures, Load, Pin, Service, SourcePool, Traffic},
+    abi::{Backend, ClientPrefix, CounterLayout, Endpoint, Failures, Load, Pin, Service, SourcePool, arena},
     flow_table, perfect_hash, shortcuts,
     strangers::PLACES,
     token_bucket::TokenBucket,
 };
 
-use super::{arena::{Arena, Records}, flow_table::FlowTable, memory::Stores, name::Name, pins::Pins, tables::Tables};
+use super::{
+    arena::{Arena, Records},
+    counters::Counters,
+    flow_table::FlowTable,
+    memory::Stores,
+    name::Name,
+    pins::Pins,
+    tables::Tables,
+};
 
 /// How many entries the maps have room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,11 +48,14 @@ impl Capacity {
         perfect_hash::Geometry::of_bits(entry_bits - 2, entry_bits)
     }
 
+    /// Where counters stand.
+    pub(super) const fn counters(self) -> CounterLayout {
+        CounterLayout::new(self.services, self.backends)
+    }
+
     /// The maps whose size follows from the configuration.
-    pub(super) fn sizes(self) -> [(&'static str, u32); 12] {
+    pub(super) fn sizes(self) -> [(&'static str, u32); 10] {
         [
-            ("SERVICE_TRAFFIC", self.services),
-            ("BACKEND_TRAFFIC", self.backends),
             ("LOADS", self.backends),
             ("FAILURES", self.backends),
             ("FLOWS", flow_table::Geometry::of(self.flows).buckets()),
@@ -65,10 +76,8 @@ pub(super) const STRANGERS: &str = ".bss.strangers";
 pub(super) const STRANGERS_PIN: &str = "STRANGERS";
 
 /// Every other map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 36] = [
+pub(super) const PINNED: [&str; 34] = [
     "ARENA",
-    "SERVICE_TRAFFIC",
-    "BACKEND_TRAFFIC",
     "LOADS",
     "FAILURES",
     "FLOWS",
@@ -112,13 +121,10 @@ pub(super) struct Maps {
     pub(super) strangers: Array<MapData, [u8; PLACES]>,
     pub(super) services: Records<Service>,
     pub(super) service_names: Array<MapData, Name>,
-    pub(super) service_traffic: PerCpuArray<MapData, Traffic>,
+    pub(super) counters: Counters,
     pub(super) tables: Tables,
     pub(super) backends: Records<Backend>,
     pub(super) backend_names: Array<MapData, Name>,
-    pub(super) backend_traffic: PerCpuArray<MapData, Traffic>,
-    /// The same map, not typed: it is read many elements at a time.
-    pub(super) all_backend_traffic: MapData,
     pub(super) loads: Array<MapData, Load>,
     pub(super) failures: Array<MapData, Failures>,
     /// Shared with those who read on other threads.
@@ -147,12 +153,10 @@ impl Maps {
             strangers: take(ebpf, STRANGERS)?,
             services: arena.records(&arena::SERVICES, capacity.services)?,
             service_names: open_or_make(&pins.map("SERVICE_NAMES"), capacity.services)?,
-            service_traffic: take(ebpf, "SERVICE_TRAFFIC")?,
+            counters: Counters::open(arena, capacity)?,
             tables: Tables::open(arena, capacity.services)?,
             backends: arena.records(&arena::BACKENDS, capacity.backends)?,
             backend_names: open_or_make(&pins.map("BACKEND_NAMES"), capacity.backends)?,
-            backend_traffic: take(ebpf, "BACKEND_TRAFFIC")?,
-            all_backend_traffic: open(&pins.map("BACKEND_TRAFFIC"))?,
             loads: take(ebpf, "LOADS")?,
             failures: take(ebpf, "FAILURES")?,
             memory: Arc::new(Stores {

@@ -260,24 +260,10 @@ pub(super) fn delete_all<K: Pod>(map: &impl AsFd, mut keys: &[K]) -> io::Result<
 
 /// Calls `visit` with every element of a map. Elements of a hash map that come or go meanwhile may be missed.
 pub(super) fn for_each<K: Pod, V: Pod>(map: &impl AsFd, mut visit: impl FnMut(&K, &V)) -> io::Result<()> {
-    for_each_of(map, 1, |key, values: &[V]| {
-        for value in values {
-            visit(key, value);
-        }
-    })
-}
-
-/// Calls `visit` with every element of a map that holds `each` values for a key: one for each CPU that there can be. Their size
-/// has to be a multiple of eight bytes then.
-pub(super) fn for_each_of<K: Pod, V: Pod>(
-    map: &impl AsFd,
-    each: usize,
-    mut visit: impl FnMut(&K, &[V]),
-) -> io::Result<()> {
     /// Elements per call: enough to make the calls rare, and more than any bucket has.
     const CHUNK: u32 = 4_096;
     let mut keys = zeroed_vec::<K>(CHUNK as usize);
-    let mut values = zeroed_vec::<V>(CHUNK as usize * each);
+    let mut values = zeroed_vec::<V>(CHUNK as usize);
     // Where the kernel is to go on; it writes as much as a key, or four bytes if a key is shorter.
     let mut position = vec![0_u8; size_of::<K>().max(size_of::<u32>())];
     let mut first = true;
@@ -297,8 +283,8 @@ pub(super) fn for_each_of<K: Pod, V: Pod>(
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
             Err(error) => return Err(error),
         };
-        for (key, values) in keys.iter().zip(values.chunks(each)).take(attributes.count as usize) {
-            visit(key, values);
+        for (key, value) in keys.iter().zip(&values).take(attributes.count as usize) {
+            visit(key, value);
         }
         if last {
             return Ok(());

@@ -130,13 +130,7 @@ impl Tables {
     }
 
     /// The table in which the slots of a service go from their present owners to `owners`.
-    fn hand_over(
-        &mut self,
-        index: u32,
-        owners: &[u32],
-        serving: &HashSet<u32>,
-        now: Tick,
-    ) -> anyhow::Result<Slots> {
+    fn hand_over(&mut self, index: u32, owners: &[u32], serving: &HashSet<u32>, now: Tick) -> anyhow::Result<Slots> {
         let before = match self.handovers.remove(&index) {
             Some(handover) => Some(Arc::unwrap_or_clone(handover.slots)),
             None => self.held(index)?,

@@ -2,6 +2,7 @@
 
 use std::{fs, io, thread};
 
+use balancer_common::abi::arena;
 use rustix::{
     thread::{CpuSet, sched_setaffinity},
     time::{ClockId, clock_gettime},
@@ -95,7 +96,7 @@ pub(super) fn cpu_seconds() -> anyhow::Result<f64> {
 
 /// Memory of the BPF maps that this process has open, in millions of bytes.
 pub(super) fn megabytes_of_maps() -> io::Result<f64> {
-    let mut bytes_of = std::collections::HashMap::new();
+    let mut bytes_of = std::collections::HashMap::from([(0, bytes_of_arenas()?)]);
     for file in fs::read_dir("/proc/self/fdinfo")? {
         // The file by which this folder is read is gone by now.
         let Ok(info) = fs::read_to_string(file?.path()) else {
@@ -112,4 +113,20 @@ pub(super) fn megabytes_of_maps() -> io::Result<f64> {
     #[expect(clippy::cast_precision_loss, reason = "no machine has 2^52 bytes")]
     let bytes = bytes_of.into_values().sum::<u64>() as f64;
     Ok(bytes / 1e6)
+}
+
+/// Bytes of the arenas that this process has in its memory; the kernel does not count them to their maps.
+fn bytes_of_arenas() -> io::Result<u64> {
+    let mappings = fs::read_to_string("/proc/self/smaps")?;
+    let kilobytes = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
+    let mut is_arena = false;
+    let mut total = 0;
+    for line in mappings.lines() {
+        if line.starts_with("Size:") {
+            is_arena = kilobytes(line) == Some(arena::SIZE >> 10);
+        } else if line.starts_with("Rss:") && is_arena {
+            total += kilobytes(line).unwrap_or(0) << 10;
+        }
+    }
+    Ok(total)
 }

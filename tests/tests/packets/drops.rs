@@ -70,7 +70,6 @@ fn unwelcome(host: &mut Host<'_>, family: Family, request: &Packet, reason: Drop
 
 /// Makes a packet that has to be dropped for this reason, and says where it comes in. `None` if nothing can make one.
 fn provoke(host: &mut Host<'_>, family: Family, reason: DropReason) -> Option<(Interface, Vec<u8>)> {
-    /// A port that no service has.
     let client = SocketAddr::new(family.client, 40_000);
     let (vip, target) = (SocketAddr::new(family.vip, 80), SocketAddr::new(family.backend, 8080));
     let request = Packet::new(Transport::ack(), client, vip);

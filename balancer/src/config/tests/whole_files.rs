@@ -89,6 +89,27 @@ fn backends_beyond_what_the_largest_table_serves_evenly_ask_for_the_largest() {
 }
 
 #[test]
+fn tables_that_are_too_large_together_are_refused() {
+    let services = |tracking: &str| {
+        let service = |number: u16| {
+            let [high, low] = number.to_be_bytes();
+            format!(
+                "[[service]]\nname = \"s{number}\"\naddress = \"10.7.{high}.{low}\"\nports = [80]\nprotocol = \"tcp\"\n\
+                 maglev_size = 655373\ntracking = \"{tracking}\"\n"
+            )
+        };
+        let services: String = (1..=700).map(service).collect();
+        format!("version = 1\n[dataplane]\ninterfaces = [\"eth0\"]\n{services}")
+    };
+    assert!(parse(&services("full"), "f").is_ok());
+    assert_eq!(
+        refusal(&services("changes")),
+        "f:1:1: the Maglev tables of all services take up to 3510 MiB, and there is room for 3328; lower maglev_size where services \
+         have few backends"
+    );
+}
+
+#[test]
 fn a_file_is_read_from_its_path() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("balancer.toml");

@@ -33,7 +33,7 @@ use crate::failures::Failure;
 
 pub(crate) use access::may_use;
 pub(crate) use answers::{limit, may_answer, note_limit, sum};
-pub(crate) use arena::{backend, copied, has_arena, previous_table, service, slot, table};
+pub(crate) use arena::{backend, copied, has_arena, previous_table, route_epoch, service, slot, table};
 pub(crate) use budgets::{coarse_time, has_token, identify_client, service_has_token, take_of_client, take_of_service};
 pub(crate) use counters::counters;
 pub(crate) use flows::{advance, flow, flow_at_once, load, remember_flow, remember_new_flow};
@@ -63,8 +63,6 @@ static FIRST_FRAGMENTS: LruHashMap<FragmentKey, FirstFragment, 16_384> = LruHash
 static EVENTS: PerCpuArray<u64, { Event::ALL.len() }> = PerCpuArray::new();
 #[btf_map]
 static ROUTES: PerCpuArray<Route, { ROUTE_CACHE as usize }> = PerCpuArray::new();
-#[btf_map]
-static ROUTE_EPOCH: Array<u32, 1> = Array::new();
 #[btf_map]
 static NEIGHBOR_REQUESTS: RingBuf<NeighborRequest, 4_096> = RingBuf::new();
 /// By the ends of the answers.
@@ -315,12 +313,6 @@ pub(crate) fn count_event(event: Event) {
         // SAFETY: as in `count_drop`.
         unsafe { *count += 1 };
     }
-}
-
-/// The number that the daemon gives to the present state of routes and neighbours.
-#[inline(always)]
-pub(crate) fn route_epoch() -> u32 {
-    ROUTE_EPOCH.get(0).copied().unwrap_or(0)
 }
 
 /// An entry of this CPU's route cache, to be read and replaced.

@@ -226,9 +226,10 @@ fn of_client(
 #[inline(always)]
 fn emptier(table: TablePlace, identity: &Identity, backend: u32) -> u32 {
     let other = serving(table, identity.other_slot(table.slots));
-    match (maps::load(backend), maps::load(other)) {
-        (Some(load), Some(others)) if others.is_lighter_than(load) => other,
-        _ => backend,
+    if maps::load(other).is_lighter_than(maps::load(backend)) {
+        other
+    } else {
+        backend
     }
 }
 

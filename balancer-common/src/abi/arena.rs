@@ -5,7 +5,7 @@
 
 use core::{marker::PhantomData, ops::Range};
 
-use super::{Backend, CpuTraffic, Endpoint, Service, TablePlace};
+use super::{Backend, CpuTraffic, Endpoint, Load, Service, TablePlace};
 
 /// Bytes of addresses.
 pub const SIZE: u64 = 1 << 32;
@@ -49,15 +49,56 @@ pub const SERVICES: Region<Service> = Region::new(0, 0x0100_0000);
 pub const TABLES: Region<TablePlace> = Region::new(0x0100_0000, 0x0180_0000);
 /// Where those stand that slots had before they changed hands: the oldest that flows may belong to without being remembered.
 pub const PREVIOUS_TABLES: Region<TablePlace> = Region::new(0x0180_0000, 0x0200_0000);
+/// How busy backends are, by their indices.
+pub const LOADS: Region<Load> = Region::new(0x0200_0000, 0x0400_0000);
+/// One number: that of the present state of routes and neighbours.
+pub const ROUTE_EPOCH: Region<u32> = Region::new(0x0400_0000, 0x0400_0000 + PAGE);
 /// Backends by their indices.
 pub const BACKENDS: Region<Backend> = Region::new(0x0800_0000, 0x1000_0000);
 /// The seeds of the [endpoint table](crate::perfect_hash) by bucket.
 pub const ENDPOINT_SEEDS: Region<u32> = Region::new(0x1000_0000, 0x1200_0000);
+/// [Shortcuts](crate::shortcuts) to endpoints, by place.
+pub const SHORTCUTS: Region<Endpoint> = Region::new(0x1400_0000, 0x1500_0000);
 /// The entries of the endpoint table.
 pub const ENDPOINTS: Region<Endpoint> = Region::new(0x1800_0000, 0x3000_0000);
-/// [Shortcuts](crate::shortcuts) to them, by place.
-pub const SHORTCUTS: Region<Endpoint> = Region::new(0x1400_0000, 0x1500_0000);
 /// [Counters](super::CounterLayout).
 pub const COUNTERS: Region<CpuTraffic> = Region::new(0x3000_0000, 0x5000_0000);
 /// The pages in which [tables](super::TablePlace) lie.
 pub const TABLE_PAGES: Range<u32> = 0x5000_0000 / PAGE..(SIZE / PAGE as u64) as u32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region<T>(region: &Region<T>, count: u32) -> (u32, u32) {
+        assert!(
+            count <= region.capacity(),
+            "bytes {}..{} have no room for {count}",
+            region.begin,
+            region.end
+        );
+        (region.begin, region.end)
+    }
+
+    #[test]
+    fn regions_follow_one_another_and_there_is_room_for_what_a_configuration_may_ask_for() {
+        let (services, backends) = ((1 << 16) + 1, (1 << 20) + 1);
+        let endpoints = 1_u32 << 23;
+        let regions = [
+            region(&SERVICES, services),
+            region(&TABLES, services),
+            region(&PREVIOUS_TABLES, services),
+            region(&LOADS, backends),
+            region(&ROUTE_EPOCH, 1),
+            region(&BACKENDS, backends),
+            region(&ENDPOINT_SEEDS, endpoints / 4),
+            region(&SHORTCUTS, crate::shortcuts::PLACES),
+            region(&ENDPOINTS, endpoints),
+            region(&COUNTERS, 0),
+            (TABLE_PAGES.start * PAGE, u32::MAX),
+        ];
+        assert!(regions.is_sorted_by(|before, after| before.1 <= after.0));
+        assert!(regions.iter().all(|&(begin, _)| begin % PAGE == 0));
+        assert_eq!(u64::from(TABLE_PAGES.end) * u64::from(PAGE), SIZE);
+    }
+}

@@ -43,7 +43,7 @@ pub(crate) fn has_arena() {
 
 /// The record of a region with this index.
 #[inline(always)]
-fn record<T>(region: &Region<T>, index: u32) -> &'static T {
+pub(super) fn record<T>(region: &Region<T>, index: u32) -> &'static T {
     at(region.place(index))
 }
 
@@ -98,6 +98,12 @@ fn place(region: &Region<TablePlace>, service: u32) -> TablePlace {
     let word: *const u64 = ptr::from_ref(record(region, service)).cast();
     // SAFETY: the place is such a word. It is read at once, since the daemon may write it at any time.
     TablePlace::from_bits(unsafe { word.read_volatile() })
+}
+
+/// The number that the daemon gives to the present state of routes and neighbours.
+#[inline(always)]
+pub(crate) fn route_epoch() -> u32 {
+    *record(&arena::ROUTE_EPOCH, 0)
 }
 
 /// What a Maglev table holds in a slot.

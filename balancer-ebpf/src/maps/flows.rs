@@ -5,17 +5,15 @@
 use aya_ebpf::{Global, bindings::BPF_F_MMAPABLE, btf_maps::Array, macros::btf_map};
 use balancer_common::{
     Event,
-    abi::{Flow, FlowBucket, FlowEntry, FlowKey, Load, Owner},
+    abi::{Flow, FlowBucket, FlowEntry, FlowKey, Load, Owner, arena::LOADS},
     affinity::{Phase, Stage},
     flow_table::{self, CLAIMED, Geometry, Readiness, Room},
 };
 
-use super::{count_event, exchange, lifetimes, now, opaque, service};
+use super::{arena, count_event, exchange, lifetimes, now, opaque, service};
 
 #[btf_map]
 static FLOWS: Array<FlowBucket, 699_072, { BPF_F_MMAPABLE as usize }> = Array::new();
-#[btf_map]
-static LOADS: Array<Load, 16_384> = Array::new();
 
 #[unsafe(no_mangle)]
 static FLOW_PAGES: Global<u32> = Global::new(21_845);
@@ -256,20 +254,19 @@ pub(crate) fn advance(flow: &mut Flow, phase: Phase) {
 
 /// How busy a backend is, if its flows are counted.
 #[inline(always)]
-pub(crate) fn load(backend: u32) -> Option<&'static Load> {
-    LOADS.get(backend)
+pub(crate) fn load(backend: u32) -> &'static Load {
+    arena::record(&LOADS, backend)
 }
 
 /// Counts flows of a backend, where they are counted.
 #[inline(always)]
 fn add_load(owner: Owner, flows: u64) {
-    if let Some(load) = LOADS.get_ptr_mut(owner.backend) {
-        // SAFETY: the entry of an array is there as long as the program, and its words are written whole.
-        if unsafe { (*load).weight } != 0 {
-            // SAFETY: as above.
-            let count = unsafe { &raw mut (*load).flows };
-            // SAFETY: as above.
-            unsafe { super::add(count, flows) };
-        }
+    let load = arena::record_mut(&LOADS, owner.backend);
+    // SAFETY: the record is there as long as the program, and its words are written whole.
+    if unsafe { (*load).weight } != 0 {
+        // SAFETY: as above.
+        let count = unsafe { &raw mut (*load).flows };
+        // SAFETY: as above.
+        unsafe { super::add(count, flows) };
     }
 }

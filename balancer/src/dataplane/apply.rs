@@ -1,12 +1,12 @@
 //! Carrying out operations.
 
-use aya::maps::{Array, MapData, MapError, lpm_trie};
+use aya::maps::{MapError, lpm_trie};
 use balancer_common::{
     abi::{Backend, ClientPrefix, Failures, Load, Selection, Service},
     token_bucket::TokenBucket,
 };
 
-use super::{Dataplane, maps::Maps, name::Name, syscall, tables::Publishing};
+use super::{Dataplane, arena::Records, maps::Maps, name::Name, syscall, tables::Publishing};
 use crate::{
     perfect_hash::Write,
     reconcile::{Operation, PrefixKey, Table},
@@ -78,7 +78,7 @@ impl Dataplane {
                     ..Backend::VACANT
                 };
                 maps.backends.set(*index, &record)?;
-                maps.loads.set(*index, Load::default(), 0)?;
+                maps.loads.set(*index, &Load::default())?;
                 maps.backend_names.set(*index, Name::FREE, 0)?;
             }
             Operation::Bind { key, target } => {
@@ -125,7 +125,7 @@ impl Dataplane {
             }
             Operation::PublishTables { tables } => {
                 for (_, table) in tables {
-                    weigh(&mut maps.loads, table)?;
+                    weigh(&maps.loads, table)?;
                 }
                 let now = self.now()?;
                 self.maps.tables.publish(tables, now, publishing)?;
@@ -136,14 +136,14 @@ impl Dataplane {
 }
 
 /// Has the flows of the table's backends counted where new ones depend on that.
-fn weigh(loads: &mut Array<MapData, Load>, table: &Table) -> anyhow::Result<()> {
+fn weigh(loads: &Records<Load>, table: &Table) -> anyhow::Result<()> {
     if table.selection == Selection::LeastFlows {
         for candidate in &table.candidates {
             let load = Load {
                 weight: candidate.weight,
-                ..loads.get(&candidate.value, 0)?
+                ..loads.get(candidate.value)?
             };
-            loads.set(candidate.value, load, 0)?;
+            loads.set(candidate.value, &load)?;
         }
     }
     Ok(())

@@ -156,8 +156,7 @@ impl Dataplane {
 
     /// Makes every route that the program remembers void.
     pub fn forget_routes(&mut self) -> anyhow::Result<()> {
-        let epoch = self.maps.route_epoch.get(&0, 0)?;
-        self.maps.route_epoch.set(0, epoch.wrapping_add(1), 0)?;
-        Ok(())
+        let epoch = self.maps.route_epoch.get(0)?;
+        self.maps.route_epoch.set(0, &epoch.wrapping_add(1))
     }
 }

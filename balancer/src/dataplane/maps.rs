@@ -54,9 +54,8 @@ impl Capacity {
     }
 
     /// The maps whose size follows from the configuration.
-    pub(super) fn sizes(self) -> [(&'static str, u32); 10] {
+    pub(super) fn sizes(self) -> [(&'static str, u32); 9] {
         [
-            ("LOADS", self.backends),
             ("FAILURES", self.backends),
             ("FLOWS", flow_table::Geometry::of(self.flows).buckets()),
             ("REVERSE_FLOWS", self.flows),
@@ -76,9 +75,8 @@ pub(super) const STRANGERS: &str = ".bss.strangers";
 pub(super) const STRANGERS_PIN: &str = "STRANGERS";
 
 /// Every other map of the eBPF object; all are pinned.
-pub(super) const PINNED: [&str; 34] = [
+pub(super) const PINNED: [&str; 32] = [
     "ARENA",
-    "LOADS",
     "FAILURES",
     "FLOWS",
     "REVERSE_FLOWS",
@@ -102,7 +100,6 @@ pub(super) const PINNED: [&str; 34] = [
     "BEGINNING",
     "LIMIT",
     "ROUTES",
-    "ROUTE_EPOCH",
     "NEIGHBOR_REQUESTS",
     "PROBED",
     "PROGRAMS",
@@ -125,7 +122,7 @@ pub(super) struct Maps {
     pub(super) tables: Tables,
     pub(super) backends: Records<Backend>,
     pub(super) backend_names: Array<MapData, Name>,
-    pub(super) loads: Array<MapData, Load>,
+    pub(super) loads: Records<Load>,
     pub(super) failures: Array<MapData, Failures>,
     /// Shared with those who read on other threads.
     pub(super) memory: Arc<Stores>,
@@ -139,7 +136,7 @@ pub(super) struct Maps {
     pub(super) source_pools: HashMap<MapData, u32, SourcePool>,
     pub(super) drops: PerCpuArray<MapData, u64>,
     pub(super) events: PerCpuArray<MapData, u64>,
-    pub(super) route_epoch: Array<MapData, u32>,
+    pub(super) route_epoch: Records<u32>,
     pub(super) generation: Array<MapData, u64>,
 }
 
@@ -157,7 +154,7 @@ impl Maps {
             tables: Tables::open(arena, capacity.services)?,
             backends: arena.records(&arena::BACKENDS, capacity.backends)?,
             backend_names: open_or_make(&pins.map("BACKEND_NAMES"), capacity.backends)?,
-            loads: take(ebpf, "LOADS")?,
+            loads: arena.records(&arena::LOADS, capacity.backends)?,
             failures: take(ebpf, "FAILURES")?,
             memory: Arc::new(Stores {
                 flows: FlowTable::of(open(&pins.map("FLOWS"))?.fd(), capacity.flows)
@@ -171,7 +168,7 @@ impl Maps {
             source_pools: take(ebpf, "SOURCE_POOLS")?,
             drops: take(ebpf, "DROPS")?,
             events: take(ebpf, "EVENTS")?,
-            route_epoch: take(ebpf, "ROUTE_EPOCH")?,
+            route_epoch: arena.records(&arena::ROUTE_EPOCH, 1)?,
             generation: open_or_make(&pins.map("GENERATION"), 1)?,
         })
     }

@@ -91,9 +91,9 @@ impl Dataplane {
     pub fn settle(&mut self, swept: &Swept) -> anyhow::Result<()> {
         // The program misses flows that are forgotten or go to another backend.
         for (&owner, &flows) in &swept.findings.loads {
-            let load = self.maps.loads.get(&owner.backend, 0)?;
+            let load = self.maps.loads.get(owner.backend)?;
             if load.flows != flows && self.owner(owner.backend) == Some(owner) {
-                self.maps.loads.set(owner.backend, Load { flows, ..load }, 0)?;
+                self.maps.loads.set(owner.backend, &Load { flows, ..load })?;
             }
         }
         let timeouts = |service| Some(self.state.services.get(&service)?.record?.timeout);

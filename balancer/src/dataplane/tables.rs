@@ -94,9 +94,8 @@ impl Tables {
         })
     }
 
-    /// Builds and publishes the tables of the services with these indices. Those that the kernel holds already are left
-    /// alone. For all tables of a size class that are replaced there is one system call, in which the kernel waits once for the
-    /// packets that still use an old one.
+    /// Builds and publishes the tables of the services with these indices. Those that packets find already are left alone. Where
+    /// others take their place, this waits once for all packets that may still use an old one.
     pub(super) fn publish(&mut self, tables: &[(u32, Table)], now: Tick, publishing: Publishing) -> anyhow::Result<()> {
         let mut current = Vec::new();
         let mut previous = Vec::new();

@@ -60,11 +60,11 @@ pub const ENDPOINT_SEEDS: Region<u32> = Region::new(0x1000_0000, 0x1200_0000);
 /// [Shortcuts](crate::shortcuts) to endpoints, by place.
 pub const SHORTCUTS: Region<Endpoint> = Region::new(0x1400_0000, 0x1500_0000);
 /// The entries of the endpoint table.
-pub const ENDPOINTS: Region<Endpoint> = Region::new(0x1800_0000, 0x3000_0000);
+pub const ENDPOINTS: Region<Endpoint> = Region::new(0x1800_0000, 0x2800_0000);
 /// [Counters](super::CounterLayout).
-pub const COUNTERS: Region<CpuTraffic> = Region::new(0x3000_0000, 0x5000_0000);
+pub const COUNTERS: Region<CpuTraffic> = Region::new(0x2800_0000, 0x5800_0000);
 /// The pages in which [tables](super::TablePlace) lie.
-pub const TABLE_PAGES: Range<u32> = 0x5000_0000 / PAGE..(SIZE / PAGE as u64) as u32;
+pub const TABLE_PAGES: Range<u32> = 0x5800_0000 / PAGE..(SIZE / PAGE as u64) as u32;
 
 #[cfg(test)]
 mod tests {
@@ -94,7 +94,8 @@ mod tests {
             region(&ENDPOINT_SEEDS, endpoints / 4),
             region(&SHORTCUTS, crate::shortcuts::PLACES),
             region(&ENDPOINTS, endpoints),
-            region(&COUNTERS, 0),
+            // Of more than 600 CPUs with as many services and backends as by default.
+            region(&COUNTERS, 600 * (4_096 + 16_384)),
             (TABLE_PAGES.start * PAGE, u32::MAX),
         ];
         assert!(regions.is_sorted_by(|before, after| before.1 <= after.0));

@@ -100,25 +100,19 @@ impl Arena {
         Ok(Self { address })
     }
 
-    /// The first `count` records of a region. There is memory for them from then on: a packet that reads where none is finds zeros too,
-    /// but it takes the CPU microseconds to find that out.
+    /// The first `count` records of a region.
     pub(super) fn records<T: Pod>(self: &Arc<Self>, region: &Region<T>, count: u32) -> anyhow::Result<Records<T>> {
         ensure!(
             count <= region.capacity(),
             "the arena has room for {} such records, not for {count}",
             region.capacity()
         );
-        let records = Records {
+        Ok(Records {
             arena: Arc::clone(self),
             begin: region.place(0),
             count,
             kind: PhantomData,
-        };
-        let per_page = PAGE as usize / size_of::<T>();
-        for index in (0..count).step_by(per_page) {
-            records.get(index)?;
-        }
-        Ok(records)
+        })
     }
 
     /// The slots of a table.
@@ -156,6 +150,16 @@ pub(super) struct Records<T> {
 }
 
 impl<T: Pod> Records<T> {
+    /// The same with memory for all of them, which otherwise is there once they are read or written here. A packet that reads where
+    /// none is finds zeros too, but it takes the CPU microseconds to find that out; what it writes there is lost.
+    pub(super) fn with_memory(self) -> anyhow::Result<Self> {
+        let per_page = PAGE as usize / size_of::<T>();
+        for index in (0..self.count).step_by(per_page) {
+            self.get(index)?;
+        }
+        Ok(self)
+    }
+
     /// What stands at an index.
     pub(super) fn get(&self, index: u32) -> anyhow::Result<T> {
         if Self::IS_LONG {

@@ -83,9 +83,14 @@ impl Dataplane {
 
     /// The counters of all backends by index, summed over the CPUs.
     pub fn backend_traffic(&self) -> anyhow::Result<Vec<Traffic>> {
-        (0..self.capacity.backends)
-            .map(|index| self.maps.counters.of_backend(index))
-            .collect()
+        let mut traffic = vec![Traffic::default(); self.capacity.backends as usize];
+        // Those of others need not have memory.
+        for &index in self.state.backends.keys() {
+            if let Some(traffic) = traffic.get_mut(index as usize) {
+                *traffic = self.maps.counters.of_backend(index)?;
+            }
+        }
+        Ok(traffic)
     }
 
     /// How often a backend has failed clients, where that is watched.

@@ -144,17 +144,21 @@ impl Maps {
     /// Takes the maps of a loaded object, and opens or makes those that only the daemon knows.
     pub(super) fn take(ebpf: &mut Ebpf, arena: &Arc<Arena>, pins: &Pins, capacity: Capacity) -> anyhow::Result<Self> {
         Ok(Self {
-            endpoint_seeds: arena.records(&arena::ENDPOINT_SEEDS, capacity.endpoints().buckets())?,
-            endpoints: arena.records(&arena::ENDPOINTS, capacity.endpoints().entries())?,
-            shortcuts: arena.records(&arena::SHORTCUTS, shortcuts::PLACES)?,
+            endpoint_seeds: arena
+                .records(&arena::ENDPOINT_SEEDS, capacity.endpoints().buckets())?
+                .with_memory()?,
+            endpoints: arena
+                .records(&arena::ENDPOINTS, capacity.endpoints().entries())?
+                .with_memory()?,
+            shortcuts: arena.records(&arena::SHORTCUTS, shortcuts::PLACES)?.with_memory()?,
             strangers: take(ebpf, STRANGERS)?,
-            services: arena.records(&arena::SERVICES, capacity.services)?,
+            services: arena.records(&arena::SERVICES, capacity.services)?.with_memory()?,
             service_names: open_or_make(&pins.map("SERVICE_NAMES"), capacity.services)?,
             counters: Counters::open(arena, capacity)?,
             tables: Tables::open(arena, capacity.services)?,
-            backends: arena.records(&arena::BACKENDS, capacity.backends)?,
+            backends: arena.records(&arena::BACKENDS, capacity.backends)?.with_memory()?,
             backend_names: open_or_make(&pins.map("BACKEND_NAMES"), capacity.backends)?,
-            loads: arena.records(&arena::LOADS, capacity.backends)?,
+            loads: arena.records(&arena::LOADS, capacity.backends)?.with_memory()?,
             failures: take(ebpf, "FAILURES")?,
             memory: Arc::new(Stores {
                 flows: FlowTable::of(open(&pins.map("FLOWS"))?.fd(), capacity.flows)
@@ -168,7 +172,7 @@ impl Maps {
             source_pools: take(ebpf, "SOURCE_POOLS")?,
             drops: take(ebpf, "DROPS")?,
             events: take(ebpf, "EVENTS")?,
-            route_epoch: arena.records(&arena::ROUTE_EPOCH, 1)?,
+            route_epoch: arena.records(&arena::ROUTE_EPOCH, 1)?.with_memory()?,
             generation: open_or_make(&pins.map("GENERATION"), 1)?,
         })
     }

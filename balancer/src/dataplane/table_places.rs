@@ -49,7 +49,7 @@ pub(super) struct Publication {
 impl TablePlaces {
     /// The tables that are there, of so many services.
     pub(super) fn open(arena: &Arc<Arena>, services: u32) -> anyhow::Result<Self> {
-        let records = |region: &Region<TablePlace>| arena.records(region, services);
+        let records = |region: &Region<TablePlace>| arena.records(region, services)?.with_memory();
         let mut places = Self {
             arena: Arc::clone(arena),
             blocks: Blocks::of(TABLE_PAGES),

@@ -104,7 +104,7 @@ fn tables_that_are_too_large_together_are_refused() {
     assert!(parse(&services("full"), "f").is_ok());
     assert_eq!(
         refusal(&services("changes")),
-        "f:1:1: the Maglev tables of all services take up to 3510 MiB, and there is room for 2816; lower maglev_size where services \
+        "f:1:1: the Maglev tables of all services take up to 3510 MiB, and there is room for 2688; lower maglev_size where services \
          have few backends"
     );
 }

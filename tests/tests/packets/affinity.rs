@@ -37,7 +37,7 @@ fn destinations(host: &mut Host<'_>, family: Family) -> Vec<SocketAddr> {
 fn a_new_flow_goes_where_the_maglev_table_says() {
     Host::run(|host| {
         for family in FAMILIES {
-            // A table of each class, the smallest there is, and the largest that its class has room for.
+            // The smallest table there is, the largest, and some between.
             for slots in [2, 251, 4_099, 65_537, 655_373] {
                 let size = TableSize::new(slots).unwrap();
                 let backends = [(1, 100), (2, 50), (3, 250), (4, 0)].map(|(number, weight)| DesiredBackend {

@@ -1,8 +1,17 @@
 //! Which service a packet is for.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
-use balancer_common::abi::protocol::{TCP, UDP};
+use balancer_common::{
+    abi::{
+        EndpointKey, Role,
+        protocol::{TCP, UDP},
+    },
+    shortcuts,
+};
 use balancer_tests::packet::{Action, Host, Interface, Packet, Transport, backend, next_hop, read, service};
 
 use crate::cases::V4;
@@ -44,6 +53,41 @@ fn a_service_on_the_port_goes_before_one_on_every_port() {
             destination(host, Transport::syn(), SocketAddr::new(V4.other_vip, 80)),
             None
         );
+    });
+}
+
+/// Two VIPs of which only one can have a shortcut for port 80.
+fn rivals() -> [IpAddr; 2] {
+    let mut seen = HashMap::new();
+    for number in 0..=shortcuts::PLACES {
+        let [_, second, third, fourth] = number.to_be_bytes();
+        let vip = IpAddr::from([100, 64 + second, third, fourth]);
+        let key = EndpointKey::new(Role::Service, vip.into(), 80_u16.to_be_bytes(), TCP);
+        if let Some(other) = seen.insert(shortcuts::place(&key), vip) {
+            return [other, vip];
+        }
+    }
+    panic!("more addresses than places have none in common");
+}
+
+#[test]
+fn who_has_no_shortcut_is_found_all_the_same() {
+    let vips = rivals();
+    let targets = [1, 2].map(|last| SocketAddr::from(([10, 2, 0, last], 8080)));
+    let names = ["one", "other"];
+    Host::run(|host| {
+        for present in [vec![0], vec![0, 1], vec![1], vec![1, 0], vec![], vec![1, 0]] {
+            host.serve(present.iter().map(|&number: &usize| {
+                let (vip, target) = (vips[number], targets[number]);
+                service(names[number], vip, TCP, &[80], [backend(target)])
+            }));
+            let expected = [0, 1].map(|number| present.contains(&number).then_some(targets[number]));
+            let found =
+                |host: &mut Host<'_>| vips.map(|vip| destination(host, Transport::syn(), SocketAddr::new(vip, 80)));
+            assert_eq!(found(host), expected, "{present:?}");
+            host.reopen();
+            assert_eq!(found(host), expected, "{present:?}, opened anew");
+        }
     });
 }
 

@@ -109,6 +109,8 @@ impl core::iter::Sum for Traffic {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -140,5 +142,19 @@ mod tests {
         };
         assert_eq!([1, 2, 4].map(cpu).into_iter().sum::<Traffic>(), cpu(7));
         assert_eq!(core::iter::empty().sum::<Traffic>(), Traffic::default());
+    }
+
+    #[test]
+    fn nobody_shares_counters_and_no_cpus_share_a_page() {
+        let (services, backends, cpus) = (5_u32, 70_u32, 3_u32);
+        let layout = CounterLayout::new(services, backends);
+        let mut numbers = BTreeSet::new();
+        for cpu in 0..cpus {
+            numbers.extend((0..services).map(|index| layout.of_service(cpu, index)));
+            numbers.extend((0..backends).map(|index| layout.of_backend(cpu, index)));
+            assert_eq!(numbers.len(), ((cpu + 1) * (services + backends)) as usize);
+            assert!(numbers.last() < Some(&((cpu + 1) * layout.of_cpu)));
+        }
+        assert!((layout.of_cpu * size_of::<CpuTraffic>() as u32).is_multiple_of(arena::PAGE));
     }
 }

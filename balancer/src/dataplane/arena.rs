@@ -53,7 +53,9 @@ impl Arena {
         }
         let (map, arena) =
             Self::make().context("cannot make memory that packets share (an arena): is the kernel at least 6.12?")?;
-        syscall::pin(&map, path).with_context(|| format!("cannot pin {}", path.display()))?;
+        let map = MapData::from_fd(map).context("cannot look at the arena")?;
+        map.pin(path)
+            .with_context(|| format!("cannot pin {}", path.display()))?;
         Ok(Arc::new(arena))
     }
 

@@ -31,6 +31,8 @@ pub(super) fn strangers(maps: &mut Maps, endpoints: &perfect_hash::Table) -> any
 
 /// The shortcuts to the endpoints.
 pub(super) fn shortcuts(maps: &Maps, endpoints: &perfect_hash::Table) -> anyhow::Result<Shortcuts> {
+    // Nobody may still be comparing a key that the last daemon has taken away.
+    syscall::wait_for_packets()?;
     let present = maps.shortcuts.all()?;
     let (shortcuts, writes) = Shortcuts::take_over((0..).zip(present), &endpoints.iter().collect());
     for (place, endpoint) in writes {

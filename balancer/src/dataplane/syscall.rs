@@ -18,7 +18,6 @@ use balancer_common::abi::arena::{PAGE, SIZE};
 #[repr(i64)]
 enum Command {
     CreateMap = 0,
-    PinObject = 6,
     GetObject = 7,
     LookupBatch = 24,
     UpdateBatch = 26,
@@ -175,19 +174,6 @@ pub(super) fn map_extra(map: &impl AsFd) -> io::Result<u64> {
     // SAFETY: the description is live and of the size that is given.
     unsafe { bpf(Command::DescribeObject, &mut attributes) }?;
     Ok(description.map_extra)
-}
-
-/// Pins a map.
-pub(super) fn pin(map: &impl AsFd, path: &Path) -> io::Result<()> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut attributes = ObjectAttributes {
-        path: path.as_ptr() as u64,
-        descriptor: descriptor(map),
-        flags: 0,
-    };
-    // SAFETY: the path is live and ends with a zero.
-    unsafe { bpf(Command::PinObject, &mut attributes) }?;
-    Ok(())
 }
 
 /// The instructions of a loaded program, as the kernel has them.

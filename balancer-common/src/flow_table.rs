@@ -1,8 +1,9 @@
 //! Where a flow stands in the flow table, and which entry makes room for another one.
 //!
-//! The table is an array of [buckets](FlowBucket). Each flow has two of them by its hash, and stands in the one that had
-//! more room when it began (Azar et al., "Balanced Allocations", 1994): with two entries for every flow that there is to be room
-//! for, one flow in a thousand finds both full when there are as many as that.
+//! The table is an array of [buckets](FlowBucket). Each flow has two of them by its hash, and stands in the first, or, where that
+//! was nearly full when it began, in the one that had more room (Azar et al., "Balanced Allocations", 1994): with two entries for
+//! every flow that there is to be room for, two flows in a thousand find both full when there are as many as that, and one in seven
+//! stands in its second bucket, which is looked at only then.
 
 use crate::{
     abi::{Flow, FlowBucket, FlowEntry, FlowKey, Owner, Tick},
@@ -179,18 +180,24 @@ impl Room {
     }
 }
 
-/// Whether a flow stands in the second of its buckets rather than the first, which is looked at first. It does not if the first is
-/// [empty](is_empty), unless it is in the second already.
+/// Whether a flow stands in the second of its buckets rather than the first, which is looked at first. It does not if there is
+/// [room to spare](spare_entry) in the first, unless it is in the second already.
 #[inline(always)]
 pub const fn prefers_second(first: Room, second: Room) -> bool {
-    second.readiness.0 > first.readiness.0
+    let has_spare = first.readiness.0 > Readiness::FREE.0;
+    let is_there = second.readiness.0 == Readiness::SAME.0;
+    second.readiness.0 > first.readiness.0 && (is_there || !has_spare)
 }
 
-/// Whether a bucket has no flow: none has more room.
+/// The entry of its first bucket that a flow takes whatever its second one is like: a vacant one, if it is not the last.
 #[inline(always)]
-pub fn is_empty(bucket: &FlowBucket) -> bool {
+pub fn spare_entry(bucket: &FlowBucket) -> Option<u32> {
     let [first, second, third] = &bucket.entries;
-    [first, second, third].map(|entry| entry.flow.owner) == [VACANT; FlowBucket::ENTRIES]
+    match [first, second, third].map(|entry| entry.flow.owner == VACANT) {
+        [true, true, _] | [true, _, true] => Some(0),
+        [_, true, true] => Some(1),
+        _ => None,
+    }
 }
 
 /// An entry without a flow. Its key is zero, since packets look for their flow by the key alone.

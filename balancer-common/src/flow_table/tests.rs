@@ -41,7 +41,7 @@ fn remembered(room: u32, flows: u32) -> u32 {
 #[test]
 fn as_many_flows_as_there_is_to_be_room_for_find_it() {
     const ROOM: u32 = 1 << 18;
-    for (flows, at_most_one_in) in [(ROOM / 2, 50_000), (ROOM, 500)] {
+    for (flows, at_most_one_in) in [(ROOM / 2, 20_000), (ROOM, 400)] {
         let lost = flows - remembered(ROOM, flows);
         assert!(lost * at_most_one_in <= flows, "{lost} of {flows}");
     }
@@ -63,7 +63,7 @@ fn most_flows_stand_in_their_first_bucket() {
         taken[places[chosen] as usize] += 1;
         in_first += u32::from(chosen == 0);
     }
-    assert!(in_first * 10 > ROOM / 2 * 7, "{in_first} of {}", ROOM / 2);
+    assert!(in_first * 10 > ROOM / 2 * 9, "{in_first} of {}", ROOM / 2);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn an_entry_makes_room_by_whose_it_is() {
 }
 
 #[test]
-fn no_bucket_is_preferred_to_an_empty_one() {
+fn no_bucket_is_preferred_to_one_with_an_entry_to_spare() {
     let taken = Owner {
         backend: 1,
         incarnation: 1,
@@ -144,10 +144,16 @@ fn no_bucket_is_preferred_to_an_empty_one() {
     let owners = [VACANT, CLAIMED, taken];
     let all = owners.map(|first| owners.map(|second| owners.map(|third| bucket([first, second, third]))));
     let all: Vec<_> = all.as_flattened().as_flattened().to_vec();
-    let empty = room_of(&bucket([VACANT; 3]));
-    assert_eq!(all.iter().filter(|bucket| is_empty(bucket)).count(), 1);
-    for other in &all {
-        assert!(!prefers_second(empty, room_of(other)), "{other:?}");
+    for one in &all {
+        let is_vacant = one.entries.map(|entry| entry.flow.owner == VACANT);
+        let first_vacant = (0..)
+            .zip(is_vacant)
+            .find_map(|(number, is_vacant)| is_vacant.then_some(number));
+        let to_spare = is_vacant.into_iter().filter(|&is_vacant| is_vacant).count() > 1;
+        assert_eq!(spare_entry(one), first_vacant.filter(|_| to_spare), "{is_vacant:?}");
+        for other in all.iter().filter(|_| to_spare) {
+            assert!(!prefers_second(room_of(one), room_of(other)), "{one:?} {other:?}");
+        }
     }
 }
 

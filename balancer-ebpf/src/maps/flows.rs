@@ -7,7 +7,7 @@ use balancer_common::{
     Event,
     abi::{Flow, FlowBucket, FlowEntry, FlowKey, Load, Owner, arena::LOADS},
     affinity::{Phase, Stage},
-    flow_table::{self, CLAIMED, Geometry, Readiness, Room},
+    flow_table::{self, CLAIMED, Geometry, Readiness, Room, VACANT},
 };
 
 use super::{arena, count_event, exchange, lifetimes, now, opaque, service};
@@ -62,6 +62,12 @@ fn find(key: &FlowKey) -> Option<(u32, *mut FlowBucket, u64)> {
     let words = key.words();
     let mut place = first;
     let mut bucket = FLOWS.get_ptr_mut(first)?;
+    // SAFETY: as in `flow_in`.
+    let [one, ..] = unsafe { &(*bucket).entries };
+    // Most flows are the first ones of their bucket.
+    if difference(one, words) == 0 {
+        return Some((place, bucket, 0));
+    }
     let mut offset = search(bucket, words);
     if offset > LAST {
         place = second;
@@ -105,10 +111,16 @@ fn search(bucket: *const FlowBucket, key: [u64; 3]) -> u64 {
 /// All ones if this is not the flow's entry, zero if it is. One that is nobody's has no flow's key.
 #[inline(always)]
 fn differs(entry: &FlowEntry, key: [u64; 3]) -> u64 {
-    let ([a, b, c], [d, e, f]) = (entry.key.words(), key);
-    let difference = (a ^ d) | (b ^ e) | (c ^ f);
+    let difference = difference(entry, key);
     let sign = opaque(difference | opaque(difference.wrapping_neg()));
     (sign.cast_signed() >> (u64::BITS - 1)).cast_unsigned()
+}
+
+/// Zero if this is the flow's entry.
+#[inline(always)]
+fn difference(entry: &FlowEntry, key: [u64; 3]) -> u64 {
+    let ([a, b, c], [d, e, f]) = (entry.key.words(), key);
+    (a ^ d) | (b ^ e) | (c ^ f)
 }
 
 /// The entry at an offset in a bucket.
@@ -128,26 +140,26 @@ pub(crate) fn remember_flow(key: &FlowKey, flow: &Flow, may_displace: bool) {
     insert_flow(&raw const *key, &raw const *flow, may_displace);
 }
 
-/// [`remember_flow`] for a flow that has been looked for and not found: without a call where the first of its buckets is empty, as
-/// most are in a table that has room.
+/// [`remember_flow`] for a flow that has been looked for and not found: without a call where the first of its buckets has room to
+/// spare, as most have in a table that is not full.
 #[inline(always)]
 pub(crate) fn remember_new_flow(key: &FlowKey, flow: &Flow, may_displace: bool) {
-    if begin_bucket(key, flow).is_none() {
+    if begin_flow(key, flow).is_none() {
         remember_flow(key, flow, may_displace);
     }
 }
 
-/// Adds a flow to its first bucket if that is empty.
+/// Adds a flow to its first bucket if that has room to spare.
 #[inline(always)]
-fn begin_bucket(key: &FlowKey, flow: &Flow) -> Option<()> {
+fn begin_flow(key: &FlowKey, flow: &Flow) -> Option<()> {
     let [first, _] = places(key);
     let bucket = FLOWS.get_ptr_mut(first)?;
     // SAFETY: as in `flow_in`.
-    if flow_table::is_empty(unsafe { &*bucket }) {
-        write(entry(bucket, 0)?, key, flow)
-    } else {
-        None
-    }
+    let spare = flow_table::spare_entry(unsafe { &*bucket })?;
+    let entry = entry(bucket, u64::from(spare) * STRIDE)?;
+    claim(entry, VACANT)?;
+    fill(entry, key, flow);
+    Some(())
 }
 
 #[unsafe(no_mangle)]
@@ -169,7 +181,7 @@ extern "C" fn insert_flow(key: *const FlowKey, flow: *const Flow, may_displace: 
         && FLOWS
             .get_ptr_mut(bucket)
             .and_then(|bucket| entry(bucket, u64::from(room.entry) * STRIDE))
-            .is_some_and(|entry| write(entry, key, flow).is_some());
+            .is_some_and(|entry| replace(entry, key, flow).is_some());
     if !written {
         count_event(Event::FlowNotRemembered);
     } else if room.readiness.is_displacement() {
@@ -200,22 +212,38 @@ extern "C" fn room_in_bucket(key: *const FlowKey, bucket: u32, may_displace: boo
     room.to_bits()
 }
 
-/// Writes a flow to an entry, unless somebody else does so at this moment.
+/// Puts a flow in the place of what is in an entry, unless somebody else does so at this moment.
 #[inline(always)]
-fn write(entry: *mut FlowEntry, key: &FlowKey, flow: &Flow) -> Option<()> {
-    // SAFETY: the entry is the map's, and an owner is a word that is read whole.
-    let owner = unsafe { &raw mut (*entry).flow.owner };
-    // SAFETY: as above.
+fn replace(entry: *mut FlowEntry, key: &FlowKey, flow: &Flow) -> Option<()> {
+    // SAFETY: the entry is the map's.
+    let owner = unsafe { &raw const (*entry).flow.owner };
+    // SAFETY: as above. An owner is a word that is read whole.
     let before = unsafe { owner.read_volatile() };
-    // SAFETY: as above.
-    if before == CLAIMED || !unsafe { exchange(owner.cast(), bits(before), bits(CLAIMED)) } {
+    if before == CLAIMED {
         return None;
     }
-    // SAFETY: as above.
+    claim(entry, before)?;
+    // SAFETY: the entry is the map's, and nobody else writes to it now.
     let phase = unsafe { (*entry).flow.phase };
     if flow_table::is_taken(before) && phase.stage() != Stage::Closed {
         add_load(before, 1_u64.wrapping_neg());
     }
+    fill(entry, key, flow);
+    Some(())
+}
+
+/// Claims an entry, to write to it, from its owner, if it still is that one's.
+#[inline(always)]
+fn claim(entry: *mut FlowEntry, before: Owner) -> Option<()> {
+    // SAFETY: the entry is the map's.
+    let owner = unsafe { &raw mut (*entry).flow.owner };
+    // SAFETY: as above.
+    unsafe { exchange(owner.cast(), bits(before), bits(CLAIMED)) }.then_some(())
+}
+
+/// Writes a flow to an entry that has been [claimed](claim).
+#[inline(always)]
+fn fill(entry: *mut FlowEntry, key: &FlowKey, flow: &Flow) {
     let claimed = FlowEntry {
         key: *key,
         flow: Flow {
@@ -223,12 +251,13 @@ fn write(entry: *mut FlowEntry, key: &FlowKey, flow: &Flow) -> Option<()> {
             ..*flow
         },
     };
-    // SAFETY: whoever reads the entry now takes it for nobody's.
+    // SAFETY: the entry is the map's, and whoever reads it now takes it for nobody's.
     unsafe { entry.write_volatile(claimed) };
+    // SAFETY: as above.
+    let owner = unsafe { &raw mut (*entry).flow.owner };
     // SAFETY: as above. All that goes before is written by now.
     unsafe { owner.write_volatile(flow.owner) };
     add_load(flow.owner, 1);
-    Some(())
 }
 
 #[inline(always)]

@@ -94,7 +94,7 @@ fn balancer(context: XdpContext) -> u32 {
 /// The short way. A packet for which it returns `None` is as it was.
 #[inline(always)]
 fn at_once(context: &XdpContext) -> Option<u32> {
-    let packet = &mut XdpPacket::new(context);
+    let packet = &mut XdpPacket::plain(context);
     // What is the same for all packets of an IP version takes neither memory nor decisions where it is compiled for that alone.
     match plain_family(packet)? {
         Family::V4 => at_once_by(context, packet, ends_ipv4(packet)?, parse_plain_ipv4),

@@ -1,6 +1,6 @@
 //! The frame in the driver's memory.
 
-use core::arch::asm;
+use core::{arch::asm, hint};
 
 use aya_ebpf::{
     bindings::xdp_md,
@@ -28,6 +28,17 @@ impl<'a> XdpPacket<'a> {
             context,
             linear: linear(context),
         }
+    }
+
+    /// The frame of this context, for who looks at it as at a [plain](balancer_common::packet::parse_plain) one: nowhere but at
+    /// offsets that are known beforehand.
+    #[inline(always)]
+    pub fn plain(context: &'a XdpContext) -> Self {
+        let packet = Self::new(context);
+        // SAFETY: the kernel's own memory is in the upper half of all addresses, and its end is nobody's. Said like this, the compiler
+        // knows that a header is there if one behind it is; what it makes of that for other offsets the verifier does not follow.
+        unsafe { hint::assert_unchecked(packet.linear.begin <= usize::MAX - 4_096) };
+        packet
     }
 
     /// Notes where the frame begins and ends after it was resized through its context.

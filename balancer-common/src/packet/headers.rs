@@ -63,6 +63,12 @@ impl Ethernet {
     pub const VLAN: EtherType = [0x81, 0x00];
     /// A service VLAN tag follows (IEEE 802.1ad).
     pub const SERVICE_VLAN: EtherType = [0x88, 0xa8];
+
+    /// Not zero if the frame is for a group of hosts.
+    #[inline(always)]
+    pub const fn group_bit(&self) -> u8 {
+        self.destination[0] & 1
+    }
 }
 
 /// What stands between a VLAN's Ethernet type and the payload (IEEE 802.1Q).

@@ -213,7 +213,7 @@ pub fn parse_transport<P: Packet + ?Sized>(packet: &P, headers: &mut Headers) ->
 /// What was sent to a group of hosts is not to be forwarded by each of them (RFC 1812, 5.3.4).
 #[inline(always)]
 const fn is_for_one_host(ethernet: &Ethernet) -> bool {
-    ethernet.destination[0] & 1 == 0
+    ethernet.group_bit() == 0
 }
 
 /// The type and the offset of what follows Ethernet header and VLAN tags in a frame for a single host.

@@ -57,15 +57,15 @@ const MORE: u16 = 0x2000;
 /// fragment", which is no concern of the parser.
 const OFFSET: u16 = 0x1fff;
 
-/// Whether the packet is a piece of another one.
+/// Not zero if the packet is a piece of another one.
 #[inline(always)]
-pub(super) const fn is_fragment(header: &Ipv4Hdr) -> bool {
-    u16::from_be_bytes(header.frags) & (MORE | OFFSET) != 0
+pub(super) const fn fragment_bits(header: &Ipv4Hdr) -> u16 {
+    u16::from_ne_bytes(header.frags) & (MORE | OFFSET).to_be()
 }
 
 #[inline(always)]
 fn fragment(header: &Ipv4Hdr) -> Fragment {
-    if !is_fragment(header) {
+    if fragment_bits(header) == 0 {
         return Fragment::NONE;
     }
     let field = u16::from_be_bytes(header.frags);

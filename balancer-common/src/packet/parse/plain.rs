@@ -2,13 +2,24 @@
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use super::{
-    Ethernet, Family, Fragment, Headers, Packet, Ports, ipv4, ipv6, is_for_one_host, is_transport, note_ports,
-};
-use crate::abi::Address;
+use super::{Ethernet, Family, Fragment, Headers, Packet, Ports, ipv4, ipv6, is_transport, note_ports};
+use crate::{abi::Address, packet::Wire};
 
 /// Version 4 and a header of five words: no options.
 const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
+
+/// What each such frame begins with, viewed as one, so that it is asked once whether it is there.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Beginning<Ip> {
+    ethernet: Ethernet,
+    ip: Ip,
+    /// The ports, and as much again as every transport header has.
+    _transport: [u8; 8],
+}
+
+// SAFETY: it is made of such types, so it has alignment 1 and takes any bytes.
+unsafe impl<Ip: Wire> Wire for Beginning<Ip> {}
 
 /// Parses a whole packet with ports, without VLAN tags, IPv4 options or IPv6 extension headers, if no call is needed to tell that
 /// all of it is there: then every header is at a place that is known beforehand. What it parses, [`parse`](super::parse()) parses
@@ -29,7 +40,8 @@ pub fn plain_family<P: Packet + ?Sized>(packet: &P) -> Option<Family> {
     // As one number: the compiler for BPF compares arrays a byte at a time.
     const IPV4: u16 = u16::from_ne_bytes(Ethernet::IPV4);
     const IPV6: u16 = u16::from_ne_bytes(Ethernet::IPV6);
-    match u16::from_ne_bytes(packet.view::<Ethernet>(0)?.ether_type) {
+    let shortest: &Beginning<Ipv4Hdr> = packet.view(0)?;
+    match u16::from_ne_bytes(shortest.ethernet.ether_type) {
         IPV4 => Some(Family::V4),
         IPV6 => Some(Family::V6),
         _ => None,
@@ -39,53 +51,68 @@ pub fn plain_family<P: Packet + ?Sized>(packet: &P) -> Option<Family> {
 /// Sender and receiver of an IPv4 packet whose header says that it carries TCP or UDP, whatever else it says.
 #[inline(always)]
 pub fn ends_ipv4<P: Packet + ?Sized>(packet: &P) -> Option<[Address; 2]> {
-    let header: &Ipv4Hdr = packet.view(Ethernet::LEN)?;
-    is_transport(header.proto).then_some([Address::v4(header.src_addr), Address::v4(header.dst_addr)])
+    let Beginning { ip, .. }: &Beginning<Ipv4Hdr> = packet.view(0)?;
+    is_transport(ip.proto).then_some([Address::v4(ip.src_addr), Address::v4(ip.dst_addr)])
 }
 
 /// Sender and receiver of an IPv6 packet whose header says that TCP or UDP follows on it, whatever else it says.
 #[inline(always)]
 pub fn ends_ipv6<P: Packet + ?Sized>(packet: &P) -> Option<[Address; 2]> {
-    let header: &Ipv6Hdr = packet.view(Ethernet::LEN)?;
-    is_transport(header.next_hdr).then_some([Address::v6(header.src_addr), Address::v6(header.dst_addr)])
+    let Beginning { ip, .. }: &Beginning<Ipv6Hdr> = packet.view(0)?;
+    is_transport(ip.next_hdr).then_some([Address::v6(ip.src_addr), Address::v6(ip.dst_addr)])
 }
 
 /// The rest of [`parse_plain`] for IPv4.
 #[inline(always)]
 pub fn parse_plain_ipv4<P: Packet + ?Sized>(packet: &P) -> Option<Headers> {
-    complete(packet, ipv4(packet.view(Ethernet::LEN)?)?)
+    let Beginning { ethernet, ip, .. }: &Beginning<Ipv4Hdr> = packet.view(0)?;
+    // One decision for all that is rare.
+    let rare = (ip.vihl ^ IPV4_WITHOUT_OPTIONS) as u16 | ethernet.group_bit() as u16 | ipv4::fragment_bits(ip);
+    if rare != 0 || may_be_martian(ip.src_addr) {
+        return None;
+    }
+    let headers = Headers {
+        source: Address::v4(ip.src_addr),
+        destination: Address::v4(ip.dst_addr),
+        length: u16::from_be_bytes(ip.tot_len) as u32,
+        transport: (Ethernet::LEN + Ipv4Hdr::LEN) as u16,
+        family: Family::V4,
+        protocol: ip.proto,
+        ttl: ip.ttl,
+        ..PLAIN
+    };
+    complete(packet, headers)
 }
 
 /// The rest of [`parse_plain`] for IPv6.
 #[inline(always)]
 pub fn parse_plain_ipv6<P: Packet + ?Sized>(packet: &P) -> Option<Headers> {
-    complete(packet, ipv6(packet.view(Ethernet::LEN)?)?)
+    let Beginning { ethernet, ip, .. }: &Beginning<Ipv6Hdr> = packet.view(0)?;
+    let (source, destination) = (Address::v6(ip.src_addr), Address::v6(ip.dst_addr));
+    let rare = (ip.vcf[0] >> 4 ^ 6) | ethernet.group_bit();
+    if rare != 0 || ipv6::is_martian(source) || destination.is_v4() {
+        return None;
+    }
+    let headers = Headers {
+        source,
+        destination,
+        length: Ipv6Hdr::LEN as u32 + u16::from_be_bytes(ip.payload_len) as u32,
+        transport: (Ethernet::LEN + Ipv6Hdr::LEN) as u16,
+        family: Family::V6,
+        protocol: ip.next_hdr,
+        ttl: ip.hop_limit,
+        ..PLAIN
+    };
+    complete(packet, headers)
 }
 
 #[inline(always)]
 fn complete<P: Packet + ?Sized>(packet: &P, mut headers: Headers) -> Option<Headers> {
-    if !is_for_one_host(packet.view(0)?) || !packet.surely_has(Ethernet::LEN + headers.length as usize) {
+    if !packet.surely_has(Ethernet::LEN + headers.length as usize) {
         return None;
     }
     note_ports(packet, &mut headers).ok()?;
     Some(headers)
-}
-
-#[inline(always)]
-fn ipv4(header: &Ipv4Hdr) -> Option<Headers> {
-    let length = u16::from_be_bytes(header.tot_len);
-    let is_plain =
-        header.vihl == IPV4_WITHOUT_OPTIONS && !ipv4::is_fragment(header) && !may_be_martian(header.src_addr);
-    is_plain.then_some(Headers {
-        source: Address::v4(header.src_addr),
-        destination: Address::v4(header.dst_addr),
-        length: length as u32,
-        transport: (Ethernet::LEN + Ipv4Hdr::LEN) as u16,
-        family: Family::V4,
-        protocol: header.proto,
-        ttl: header.ttl,
-        ..PLAIN
-    })
 }
 
 /// Whether a router may not forward what comes from this address, by its first byte alone: some of the addresses that are
@@ -94,22 +121,6 @@ fn ipv4(header: &Ipv4Hdr) -> Option<Headers> {
 const fn may_be_martian(source: [u8; 4]) -> bool {
     let [first, ..] = source;
     !matches!(first, 1..=126 | 128..=223)
-}
-
-#[inline(always)]
-fn ipv6(header: &Ipv6Hdr) -> Option<Headers> {
-    let (source, destination) = (Address::v6(header.src_addr), Address::v6(header.dst_addr));
-    let is_plain = header.vcf[0] >> 4 == 6 && !ipv6::is_martian(source) && !destination.is_v4();
-    is_plain.then_some(Headers {
-        source,
-        destination,
-        length: Ipv6Hdr::LEN as u32 + u16::from_be_bytes(header.payload_len) as u32,
-        transport: (Ethernet::LEN + Ipv6Hdr::LEN) as u16,
-        family: Family::V6,
-        protocol: header.next_hdr,
-        ttl: header.hop_limit,
-        ..PLAIN
-    })
 }
 
 /// What such packets have in common.

@@ -2,9 +2,13 @@
 
 use network_types::ip::Ipv4Hdr;
 
-use crate::abi::{Address, Port};
+use crate::{
+    abi::{Address, Port},
+    packet::Family,
+};
 
-/// A sum of 16-bit words in one's complement, carried in more bits than it needs.
+/// A sum of 16-bit words in one's complement, carried in more bits than it needs: what a packet's words sum up to takes 40, and up to
+/// [`LIMIT`](Self::LIMIT) it can be folded.
 ///
 /// Words are added as they lie in memory: the one's complement sum does not depend on the byte order as long as the
 /// result is written the way the words were read (RFC 1071, 2B).
@@ -14,6 +18,9 @@ pub struct Sum(u64);
 impl Sum {
     /// The sum of nothing.
     pub const ZERO: Self = Self(0);
+
+    /// No sum is as large.
+    const LIMIT: u64 = 1 << 47;
 
     /// Adds a 16-bit word.
     #[inline(always)]
@@ -97,7 +104,7 @@ impl Sum {
     /// Folds the carries in: 16 bits, zero only if every word was zero.
     #[inline(always)]
     const fn fold(self) -> u16 {
-        let mut sum = halves(self.0);
+        let mut sum = self.0;
         sum = (sum >> 16) + (sum & 0xffff);
         sum = (sum >> 16) + (sum & 0xffff);
         ((sum >> 16) + (sum & 0xffff)) as u16
@@ -115,11 +122,13 @@ const fn halves(word: u64) -> u64 {
     (word >> 32) + (word & 0xffff_ffff)
 }
 
+/// What the word with the TTL loses with a hop, and the checksum gains.
+const ONE_HOP: [u8; 2] = [1, 0];
+
 /// The checksum of an IPv4 header that was `old` before the TTL became one less: [`Update`] of that word, whatever else it has.
 #[inline(always)]
 pub const fn of_one_less_hop(old: [u8; 2]) -> [u8; 2] {
-    /// What the word with the TTL loses, and the checksum gains.
-    const ONE: u32 = u16::from_ne_bytes([1, 0]) as u32;
+    const ONE: u32 = u16::from_ne_bytes(ONE_HOP) as u32;
     let sum = u16::from_ne_bytes(old) as u32 + ONE;
     // Equation 3 never comes to all ones.
     ((sum + (sum >= 0xffff) as u32) as u16).to_ne_bytes()
@@ -147,6 +156,29 @@ impl Update {
             removed: self.removed.add_address(old),
             added: self.added.add_address(new),
         }
+    }
+
+    /// One address replaced by another, both of this family.
+    #[inline(always)]
+    #[must_use]
+    pub const fn address_within(self, family: Family, old: Address, new: Address) -> Self {
+        match family {
+            Family::V4 => Self {
+                removed: self.removed.add_v4(old.v4_octets()),
+                added: self.added.add_v4(new.v4_octets()),
+            },
+            Family::V6 => Self {
+                removed: self.removed.add_v6(old),
+                added: self.added.add_v6(new),
+            },
+        }
+    }
+
+    /// A TTL, which is above zero, counted down by one, whatever else is in its word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn one_hop_less(self) -> Self {
+        self.word(ONE_HOP, [0; 2])
     }
 
     /// One port, or any other 16-bit word, replaced by another.
@@ -179,7 +211,7 @@ impl Update {
     #[inline(always)]
     pub const fn apply(self, old: [u8; 2]) -> [u8; 2] {
         /// A zero of the arithmetic that is larger than any sum of words in headers, so that one can be taken from it.
-        const ZERO: u64 = (1 << 48) - 1;
+        const ZERO: u64 = 0xffff * (Sum::LIMIT >> 17);
         // ~(~HC + ~m + m'), where ~m of the sum of the old words is what it lacks to a zero.
         let sum = !u16::from_ne_bytes(old) as u64 + (ZERO - self.removed.0) + self.added.0;
         Sum(sum).checksum()
@@ -227,6 +259,11 @@ mod tests {
                 let update = Update::NONE.word([ttl, protocol], [ttl - 1, protocol]);
                 for old in (0..=u16::MAX).map(u16::to_be_bytes) {
                     assert_eq!(of_one_less_hop(old), update.apply(old), "{ttl} {protocol} {old:?}");
+                    assert_eq!(
+                        Update::NONE.one_hop_less().apply(old),
+                        update.apply(old),
+                        "{ttl} {protocol} {old:?}"
+                    );
                 }
             }
         }
@@ -263,7 +300,14 @@ mod tests {
     #[test]
     fn every_carry_is_folded_in() {
         // The last leaves a carry in each round of folding.
-        for sum in [0xffff, 0x1_0000, 0x1_ffff, 0xffff_ffff, u64::MAX, 0x0001_0000_ffff_ffff] {
+        for sum in [
+            0xffff,
+            0x1_0000,
+            0x1_ffff,
+            0xffff_ffff,
+            Sum::LIMIT - 1,
+            0x0001_0000_ffff,
+        ] {
             let expected = (sum - 1) % 0xffff + 1;
             assert_eq!(u64::from(Sum(sum).fold()), expected, "{sum:#x}");
         }
@@ -271,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn folding_keeps_the_remainder(sum in 1..=u64::MAX) {
+        fn folding_keeps_the_remainder(sum in 1..Sum::LIMIT) {
             prop_assert_eq!(u64::from(Sum(sum).fold()), (sum - 1) % 0xffff + 1);
         }
 

@@ -39,15 +39,13 @@ pub fn translate<P: Packet + ?Sized>(
         End::Source => (headers.source, headers.ports.source),
         End::Destination => (headers.destination, headers.ports.destination),
     };
-    let addresses = Update::NONE.address(old_address, address);
+    let addresses = Update::NONE.address_within(headers.family, old_address, address);
 
     match headers.family {
         Family::V4 => {
             let header = packet.view_mut::<Ipv4Hdr>(headers.network as usize)?;
-            let old = [header.ttl, header.proto];
-            let new = [header.ttl.wrapping_sub(1), header.proto];
-            header.check = addresses.word(old, new).apply(header.check);
-            header.ttl = new[0];
+            header.check = addresses.one_hop_less().apply(header.check);
+            header.ttl = header.ttl.wrapping_sub(1);
             match end {
                 End::Source => header.src_addr = address.v4_octets(),
                 End::Destination => header.dst_addr = address.v4_octets(),

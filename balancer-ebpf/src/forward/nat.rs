@@ -27,10 +27,14 @@ pub(super) fn prepare(
 #[inline(always)]
 pub(super) fn translate(packet: &mut XdpPacket<'_>, headers: &Headers, backend: &Backend) -> Result<Port, DropReason> {
     size::check(headers, headers.length, u32::from(backend.mtu))?;
-    let port = match maps::copied(&backend.port) {
-        ANY_PORT => headers.ports.destination,
-        port => port,
+    // As numbers: the compiler for BPF takes pairs of bytes apart.
+    let [own, requested] = [maps::copied(&backend.port), headers.ports.destination].map(u16::from_ne_bytes);
+    let port = if own == const { u16::from_ne_bytes(ANY_PORT) } {
+        requested
+    } else {
+        own
     };
+    let port = port.to_ne_bytes();
     rewrite::translate(packet, headers, End::Destination, maps::copied(&backend.address), port)
         .ok_or(DropReason::Malformed)?;
     rewrite::address_frame(packet, &backend.next_hop).ok_or(DropReason::Malformed)?;

@@ -94,11 +94,7 @@ impl Ends {
     /// The family of the outer header.
     #[inline(always)]
     pub const fn family(&self) -> Family {
-        if self.destination.is_v4() {
-            Family::V4
-        } else {
-            Family::V6
-        }
+        self.destination.family()
     }
 }
 
@@ -130,7 +126,7 @@ pub fn wrap<P: Packet + ?Sized>(
 }
 
 /// [`wrap`] for a packet that was [parsed as plain](crate::packet::parse_plain), whose frame has no VLAN tags, where the family of
-/// the tunnel's ends is known beforehand.
+/// the tunnel's ends and the packet's [traffic class](traffic_class()) are known beforehand.
 #[inline(always)]
 pub fn wrap_plain<P: Packet + ?Sized>(
     packet: &mut P,
@@ -139,21 +135,56 @@ pub fn wrap_plain<P: Packet + ?Sized>(
     outer: Family,
     ends: Ends,
     next_hop: &NextHop,
+    traffic_class: u8,
 ) -> Option<()> {
-    Wrapping::new(headers, headers.family, outer, encapsulation, ends).write_plain(packet, next_hop)
+    Wrapping::new(headers, headers.family, outer, encapsulation, ends).write_plain(packet, next_hop, traffic_class)
+}
+
+/// The traffic class of a packet of this family whose header is at `network`.
+#[inline(always)]
+pub fn traffic_class<P: Packet + ?Sized>(packet: &P, family: Family, network: usize) -> Option<u8> {
+    Some(match family {
+        Family::V4 => packet.view::<Ipv4Hdr>(network)?.tos,
+        Family::V6 => {
+            let [first, second, ..] = packet.view::<Ipv6Hdr>(network)?.vcf;
+            first << 4 | second >> 4
+        }
+    })
 }
 
 /// All that stands in front of what an outer IP header carries, written as one.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Front<T> {
+struct Front<Ip> {
     addresses: [[u8; 4]; 3],
     ether_type: EtherType,
-    ip: T,
+    ip: Ip,
 }
 
 // SAFETY: it is made of bytes and of another such type, so it has alignment 1 and takes any bytes.
-unsafe impl<T: Wire> Wire for Front<T> {}
+unsafe impl<Ip: Wire> Wire for Front<Ip> {}
+
+/// The headers of Generic UDP Encapsulation.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Datagram {
+    udp: UdpHdr,
+    gue: Gue,
+}
+
+// SAFETY: it is made of two such types, so it has alignment 1 and takes any bytes.
+unsafe impl Wire for Datagram {}
+
+/// A [`Front`] and what follows on it, written as one.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FrontOfDatagram<Ip> {
+    front: Front<Ip>,
+    datagram: Datagram,
+}
+
+// SAFETY: it is made of two such types, so it has alignment 1 and takes any bytes.
+unsafe impl<Ip: Wire> Wire for FrontOfDatagram<Ip> {}
 
 /// A packet, and how it is put into another one.
 struct Wrapping<'a> {
@@ -183,7 +214,7 @@ impl<'a> Wrapping<'a> {
     fn write<P: Packet + ?Sized>(&self, packet: &mut P, next_hop: &NextHop) -> Option<()> {
         let length = u16::try_from(self.headers.length as usize + self.start).ok()?;
         let tags = Tags::read(packet, self.start, self.headers.network as usize)?;
-        let traffic_class = self.traffic_class(packet)?;
+        let traffic_class = traffic_class(packet, self.inner, self.network())?;
         let network = tags.end();
         let (ether_type, header_len) = match self.outer {
             Family::V4 => (Ethernet::IPV4, Ipv4Hdr::LEN),
@@ -192,7 +223,10 @@ impl<'a> Wrapping<'a> {
         let payload_length = (length - header_len as u16).to_be_bytes();
         rewrite::address_frame(packet, next_hop)?;
         tags.write(packet, ether_type)?;
-        let protocol = self.write_datagram(packet, network + header_len, payload_length)?;
+        if self.encapsulation == Encapsulation::Gue {
+            *packet.view_mut(network + header_len)? = self.datagram(packet, payload_length)?;
+        }
+        let protocol = self.carried_protocol();
         match self.outer {
             Family::V4 => {
                 let header = packet.view_mut::<Ipv4Hdr>(network)?;
@@ -207,46 +241,63 @@ impl<'a> Wrapping<'a> {
     }
 
     #[inline(always)]
-    fn write_plain<P: Packet + ?Sized>(&self, packet: &mut P, next_hop: &NextHop) -> Option<()> {
+    fn write_plain<P: Packet + ?Sized>(&self, packet: &mut P, next_hop: &NextHop, traffic_class: u8) -> Option<()> {
         let length = u16::try_from(self.headers.length as usize + self.start).ok()?;
-        let traffic_class = self.traffic_class(packet)?;
-        let addresses = next_hop.addresses();
+        let protocol = self.carried_protocol();
         match self.outer {
             Family::V4 => {
                 let payload_length = (length - Ipv4Hdr::LEN as u16).to_be_bytes();
-                let protocol = self.write_datagram(packet, Ethernet::LEN + Ipv4Hdr::LEN, payload_length)?;
-                *packet.view_mut(0)? = Front {
-                    addresses,
-                    ether_type: Ethernet::IPV4,
-                    ip: self.ipv4_header(traffic_class, length.to_be_bytes(), protocol),
-                };
+                let ip = self.ipv4_header(traffic_class, length.to_be_bytes(), protocol);
+                self.write_front(packet, next_hop, Ethernet::IPV4, ip, payload_length)
             }
             Family::V6 => {
                 let payload_length = (length - Ipv6Hdr::LEN as u16).to_be_bytes();
-                let protocol = self.write_datagram(packet, Ethernet::LEN + Ipv6Hdr::LEN, payload_length)?;
-                *packet.view_mut(0)? = Front {
-                    addresses,
-                    ether_type: Ethernet::IPV6,
-                    ip: self.ipv6_header(traffic_class, payload_length, protocol),
-                };
+                let ip = self.ipv6_header(traffic_class, payload_length, protocol);
+                self.write_front(packet, next_hop, Ethernet::IPV6, ip, payload_length)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn write_front<P: Packet + ?Sized, Ip: Wire>(
+        &self,
+        packet: &mut P,
+        next_hop: &NextHop,
+        ether_type: EtherType,
+        ip: Ip,
+        payload_length: [u8; 2],
+    ) -> Option<()> {
+        let front = Front {
+            addresses: next_hop.addresses(),
+            ether_type,
+            ip,
+        };
+        match self.encapsulation {
+            Encapsulation::Ipip => *packet.view_mut(0)? = front,
+            Encapsulation::Gue => {
+                let datagram = self.datagram(packet, payload_length)?;
+                *packet.view_mut(0)? = FrontOfDatagram { front, datagram };
             }
         }
         Some(())
     }
 
-    /// Writes what stands between the outer IP header and the packet inside, if something does. Returns the protocol number of
-    /// what the outer header carries.
+    /// The protocol number of what the outer IP header carries.
     #[inline(always)]
-    fn write_datagram<P: Packet + ?Sized>(&self, packet: &mut P, offset: usize, length: [u8; 2]) -> Option<u8> {
+    fn carried_protocol(&self) -> u8 {
         match self.encapsulation {
-            Encapsulation::Ipip => Some(protocol_of(self.inner)),
-            Encapsulation::Gue => {
-                let udp = self.udp_header(packet, length)?;
-                *packet.view_mut::<UdpHdr>(offset)? = udp;
-                *packet.view_mut::<Gue>(offset + UdpHdr::LEN)? = self.gue_header();
-                Some(protocol::UDP)
-            }
+            Encapsulation::Ipip => protocol_of(self.inner),
+            Encapsulation::Gue => protocol::UDP,
         }
+    }
+
+    /// What stands between the outer IP header and the packet inside under Generic UDP Encapsulation, `length` bytes with the packet.
+    #[inline(always)]
+    fn datagram<P: Packet + ?Sized>(&self, packet: &P, length: [u8; 2]) -> Option<Datagram> {
+        Some(Datagram {
+            udp: self.udp_header(packet, length)?,
+            gue: self.gue_header(),
+        })
     }
 
     #[inline(always)]
@@ -302,17 +353,6 @@ impl<'a> Wrapping<'a> {
     #[inline(always)]
     fn transport(&self) -> usize {
         self.start + self.headers.transport as usize
-    }
-
-    #[inline(always)]
-    fn traffic_class<P: Packet + ?Sized>(&self, packet: &P) -> Option<u8> {
-        Some(match self.inner {
-            Family::V4 => packet.view::<Ipv4Hdr>(self.network())?.tos,
-            Family::V6 => {
-                let [first, second, ..] = packet.view::<Ipv6Hdr>(self.network())?.vcf;
-                first << 4 | second >> 4
-            }
-        })
     }
 
     /// Hashes what belongs to one connection of a client. It has nothing in common with the hash that chose the backend, by

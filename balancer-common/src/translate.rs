@@ -40,11 +40,7 @@ impl Ends {
     /// The IP version of the two.
     #[inline(always)]
     pub const fn family(&self) -> Family {
-        if self.destination.is_v4() {
-            Family::V4
-        } else {
-            Family::V6
-        }
+        self.destination.family()
     }
 }
 

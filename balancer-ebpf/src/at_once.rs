@@ -4,7 +4,7 @@
 
 use balancer_common::{
     DropReason,
-    abi::{AffinityKind, Backend, BackendFlags, Flow, Forwarding, Owner, Selection, Service, Tracking, protocol},
+    abi::{AffinityKind, Backend, Flow, Owner, Selection, Service, Tracking, protocol},
     affinity::{self, tcp},
     hash,
     packet::Headers,
@@ -48,14 +48,11 @@ pub(crate) fn forward(
         // The first one is no backend.
         return (backend_index == 0).then_some(Err(DropReason::NoBackend));
     }
-    if !is_simple(service, backend) {
-        return None;
-    }
     // Another one stands in for it.
     if !is_known && !select::takes_clients(backend) {
         return None;
     }
-    match forward::prepare_plain(packet, headers, service, backend) {
+    match forward::prepare_plain(packet, headers, service, backend)? {
         Ok(()) => {}
         // Its sender is to be told.
         Err(DropReason::TooBig) => return None,
@@ -121,16 +118,9 @@ fn of_slot(service: &Service, index: u32, headers: &Headers) -> Option<u32> {
     let table = maps::table(index);
     let number = hash::scale(hash::client(headers.source, headers.ports.source), table.slots);
     let slot = maps::slot(table, number);
-    let may_differ = slot.has_changed() && service.tracking() == Tracking::Changes && headers.protocol == protocol::TCP;
-    (!may_differ).then_some(slot.backend())
-}
-
-/// Whether forwarding in the service's way needs nothing but the packet.
-#[inline(always)]
-fn is_simple(service: &Service, backend: &Backend) -> bool {
-    match service.forwarding() {
-        Forwarding::Nat => !backend.flags.contains(BackendFlags::SHARED_ENDPOINT),
-        Forwarding::FullNat => false,
-        Forwarding::Dsr | Forwarding::Ipip | Forwarding::Gue => true,
+    let may_differ = || service.tracking() == Tracking::Changes && headers.protocol == protocol::TCP;
+    if slot.has_changed() && may_differ() {
+        return None;
     }
+    Some(slot.backend())
 }

@@ -5,6 +5,8 @@ use core::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use crate::packet::Family;
+
 /// An IPv4 or IPv6 address: 16 bytes in network order, IPv4 in its IPv4-mapped form (RFC 4291, 2.5.5.2).
 ///
 /// The bytes live in two words so that the XDP program compares and hashes eight at a time; the words
@@ -48,6 +50,12 @@ impl Address {
     pub const fn is_v4(self) -> bool {
         let [first, second] = self.words;
         first == 0 && second.to_le() as u32 == MAPPED as u32
+    }
+
+    /// Its IP version.
+    #[inline(always)]
+    pub const fn family(self) -> Family {
+        if self.is_v4() { Family::V4 } else { Family::V6 }
     }
 
     /// The 16 bytes in network order.

@@ -1,6 +1,7 @@
 //! What the XDP program needs to know of a backend: all that forwarding touches, in one cache line.
 
 use super::{Address, Mac, Port, record};
+use crate::packet::Family;
 
 /// Where packets to an address leave the host.
 #[repr(C)]
@@ -101,8 +102,8 @@ pub struct Backend {
     pub mtu: u16,
     /// What it may be given, and how its replies are told apart.
     pub flags: BackendFlags,
-    /// Always zero.
-    pub _padding: u8,
+    /// IP version of its address, 4 or 6; 0 in an index that no backend has.
+    pub ip: u8,
 }
 record!(
     Backend {
@@ -115,7 +116,7 @@ record!(
         reply_port,
         mtu,
         flags,
-        _padding
+        ip
     },
     64
 );
@@ -136,8 +137,18 @@ impl Backend {
         reply_port: [0; 2],
         mtu: 0,
         flags: BackendFlags(0),
-        _padding: 0,
+        ip: 0,
     };
+
+    /// The family of the address of one that is not vacant, by its record alone.
+    #[inline(always)]
+    pub const fn family(&self) -> Family {
+        if self.ip == Family::V4 as u8 {
+            Family::V4
+        } else {
+            Family::V6
+        }
+    }
 }
 
 #[cfg(test)]

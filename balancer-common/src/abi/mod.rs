@@ -53,7 +53,7 @@ pub use trace::{CAPTURED, Capture, Decision, TraceFilter};
 pub use wake::WakeRequest;
 
 /// The version of every record here and of the maps that hold them.
-pub const VERSION: u32 = 12;
+pub const VERSION: u32 = 13;
 
 /// A port as it stands in a packet: two bytes in network order.
 pub type Port = [u8; 2];

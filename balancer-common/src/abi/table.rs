@@ -6,22 +6,35 @@ use super::{Slot, arena, record};
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TablePlace {
-    /// The page of the arena that it begins at.
-    pub page: u32,
+    /// The byte of the arena that it begins at, which is the first of a page.
+    begin: u32,
     /// How many slots it has.
     pub slots: u32,
 }
-record!(TablePlace { page, slots }, 8);
+record!(TablePlace { begin, slots }, 8);
 
 impl TablePlace {
     /// Where a service has no table. What is read there is the first record of all, of which every byte is zero for good.
-    pub const NONE: Self = Self { page: 0, slots: 0 };
+    pub const NONE: Self = Self { begin: 0, slots: 0 };
+
+    /// That of a table with so many slots that begins at a page of the arena.
+    pub const fn new(page: u32, slots: u32) -> Self {
+        Self {
+            begin: page * arena::PAGE,
+            slots,
+        }
+    }
+
+    /// The page that it begins at.
+    pub const fn page(self) -> u32 {
+        self.begin / arena::PAGE
+    }
 
     /// The place that a word stands for.
     #[inline(always)]
     pub const fn from_bits(bits: u64) -> Self {
         Self {
-            page: bits as u32,
+            begin: bits as u32,
             slots: (bits >> 32) as u32,
         }
     }
@@ -29,13 +42,13 @@ impl TablePlace {
     /// The word that stands for the place.
     #[inline(always)]
     pub const fn to_bits(self) -> u64 {
-        (self.slots as u64) << 32 | self.page as u64
+        (self.slots as u64) << 32 | self.begin as u64
     }
 
     /// At which byte of the arena a slot lies.
     #[inline(always)]
     pub const fn slot(self, number: u32) -> u64 {
-        self.page as u64 * arena::PAGE as u64 + number as u64 * size_of::<Slot>() as u64
+        self.begin as u64 + number as u64 * size_of::<Slot>() as u64
     }
 
     /// How many pages a table with so many slots takes.

@@ -181,7 +181,7 @@ proptest! {
         let headers = parse_plain(plain.as_slice()).unwrap();
         let room = vec![0xa5; encapsulation.overhead(outer) as usize];
         let mut frame = [room, plain.clone()].concat();
-        let done = wrap_plain(frame.as_mut_slice(), &headers, encapsulation, outer, ends(outer), &NEXT_HOP);
+        let done = wrap_plain(frame.as_mut_slice(), &headers, encapsulation, outer, ends(outer), &NEXT_HOP, traffic_class);
         prop_assert_eq!(done, Some(()));
         prop_assert_eq!(frame, wrapped(&plain, encapsulation, ends(outer)));
     }

@@ -8,7 +8,7 @@ mod tunnel;
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use balancer_common::{
     DropReason,
-    abi::{Backend, FlowKey, Forwarding, Service},
+    abi::{Backend, BackendFlags, FlowKey, Forwarding, Service},
     encapsulation::Encapsulation,
     packet::Headers,
 };
@@ -85,20 +85,21 @@ fn prepare_any(
     }
 }
 
-/// [`prepare_alone`] for a plain packet, without a call. The backend does not share its endpoint.
+/// [`prepare_alone`] for a plain packet, without a call, if that needs nothing but the packet.
 #[inline(always)]
 pub(crate) fn prepare_plain(
     packet: &mut XdpPacket<'_>,
     headers: &Headers,
     service: &Service,
     backend: &Backend,
-) -> Result<(), DropReason> {
+) -> Option<Result<(), DropReason>> {
     match service.forwarding() {
-        Forwarding::Nat => nat::translate(packet, headers, backend).map(|_port| ()),
-        Forwarding::Dsr => dsr::prepare(packet, headers, backend),
-        Forwarding::Ipip => tunnel::prepare_plain(packet, headers, backend, Encapsulation::Ipip),
-        Forwarding::Gue => tunnel::prepare_plain(packet, headers, backend, Encapsulation::Gue),
-        // It has functions of its own.
-        Forwarding::FullNat => Err(DropReason::Internal),
+        // The way back is to be noted.
+        Forwarding::Nat if backend.flags.contains(BackendFlags::SHARED_ENDPOINT) => None,
+        Forwarding::Nat => Some(nat::translate(packet, headers, backend).map(|_port| ())),
+        Forwarding::Dsr => Some(dsr::prepare(packet, headers, backend)),
+        Forwarding::Ipip => Some(tunnel::prepare_plain(packet, headers, backend, Encapsulation::Ipip)),
+        Forwarding::Gue => Some(tunnel::prepare_plain(packet, headers, backend, Encapsulation::Gue)),
+        Forwarding::FullNat => None,
     }
 }

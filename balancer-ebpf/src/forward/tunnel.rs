@@ -19,7 +19,7 @@ pub(super) fn prepare(
     backend: &Backend,
     encapsulation: Encapsulation,
 ) -> Result<(), DropReason> {
-    make_room(packet, headers, backend, encapsulation, ends(backend).family())?;
+    make_room(packet, headers, backend, encapsulation, backend.family())?;
     encapsulation::wrap(packet, headers, encapsulation, ends(backend), &backend.next_hop).ok_or(DropReason::Malformed)
 }
 
@@ -31,7 +31,7 @@ pub(super) fn prepare_plain(
     backend: &Backend,
     encapsulation: Encapsulation,
 ) -> Result<(), DropReason> {
-    match ends(backend).family() {
+    match backend.family() {
         Family::V4 => prepare_plain_by(packet, headers, backend, encapsulation, Family::V4),
         Family::V6 => prepare_plain_by(packet, headers, backend, encapsulation, Family::V6),
     }
@@ -45,10 +45,21 @@ fn prepare_plain_by(
     encapsulation: Encapsulation,
     outer: Family,
 ) -> Result<(), DropReason> {
+    // Before the frame changes, what stands there is known to be there.
+    let traffic_class = encapsulation::traffic_class(packet, headers.family, headers.network.into());
+    let traffic_class = traffic_class.ok_or(DropReason::Malformed)?;
     make_room(packet, headers, backend, encapsulation, outer)?;
     let next_hop = &backend.next_hop;
-    encapsulation::wrap_plain(packet, headers, encapsulation, outer, ends(backend), next_hop)
-        .ok_or(DropReason::Malformed)
+    encapsulation::wrap_plain(
+        packet,
+        headers,
+        encapsulation,
+        outer,
+        ends(backend),
+        next_hop,
+        traffic_class,
+    )
+    .ok_or(DropReason::Malformed)
 }
 
 #[inline(always)]

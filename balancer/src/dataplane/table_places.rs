@@ -59,7 +59,7 @@ impl TablePlaces {
         };
         for place in [places.current.all()?, places.previous.all()?].concat() {
             if place != TablePlace::NONE {
-                places.blocks.hold(place.page, TablePlace::pages(place.slots));
+                places.blocks.hold(place.page(), TablePlace::pages(place.slots));
             }
         }
         Ok(places)
@@ -84,7 +84,7 @@ impl TablePlaces {
         }
         let count = u32::try_from(slots.len())?;
         let page = self.take(TablePlace::pages(count))?;
-        let place = TablePlace { page, slots: count };
+        let place = TablePlace::new(page, count);
         write(self.arena.words(place), slots);
         self.set(index, which, place)
     }
@@ -149,7 +149,7 @@ impl TablePlaces {
             syscall::wait_for_packets()?;
         }
         for place in self.retired.drain(..) {
-            self.blocks.give_back(place.page);
+            self.blocks.give_back(place.page());
         }
         Ok(())
     }

@@ -368,7 +368,7 @@ fn record(
         port: desired.port,
         reply_port: reply_port(service, desired, current_reply_port),
         flags,
-        ..Backend::VACANT
+        ip: desired.address.family() as u8,
     }
 }
 

@@ -6,7 +6,6 @@ use balancer_common::{
     DropReason,
     abi::{AffinityKind, Backend, Flow, Owner, Selection, Service, Tracking, protocol},
     affinity::{self, tcp},
-    hash,
     packet::Headers,
 };
 
@@ -115,9 +114,7 @@ fn of_flow(flow: &mut Flow, headers: &Headers, timeout: u32) -> Option<&'static 
 /// The index of the backend that the table of the service with this index names, 0 for none, if no flow can belong to another.
 #[inline(always)]
 fn of_slot(service: &Service, index: u32, headers: &Headers) -> Option<u32> {
-    let table = maps::table(index);
-    let number = hash::scale(hash::client(headers.source, headers.ports.source), table.slots);
-    let slot = maps::slot(table, number);
+    let slot = select::slot_at_once(index, headers.source, headers.ports.source);
     let may_differ = || service.tracking() == Tracking::Changes && headers.protocol == protocol::TCP;
     if slot.has_changed() && may_differ() {
         return None;

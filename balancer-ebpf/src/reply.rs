@@ -10,7 +10,13 @@ use balancer_common::{
     rewrite::{self, End},
 };
 
-use crate::{Verdict, failures, maps, mss, packet::XdpPacket, route, select::Purpose, trace};
+use crate::{
+    Verdict, failures, maps, mss,
+    packet::XdpPacket,
+    route,
+    select::{self, Purpose},
+    trace,
+};
 
 /// Sends a packet from the backend with index `index` to the client, if it belongs to a flow that came through here. One
 /// that does not, the answer to a health probe for example, is passed on as it is.
@@ -132,7 +138,8 @@ fn flow_found_by(
         client_port: headers.ports.destination,
         service_port,
     };
-    let Some(flow) = find(&key) else {
+    let remembered = if may_be_remembered(&key) { find(&key) } else { None };
+    let Some(flow) = remembered else {
         // Where flows need not be remembered, whatever comes from a backend's endpoint is taken for a reply.
         let tracked = maps::service(service).tracking() == Tracking::Full;
         return (!tracked).then_some(RepliedFlow {
@@ -159,6 +166,15 @@ fn flow_found_by(
         backend: flow.owner.backend,
         remembered: true,
     })
+}
+
+/// Whether a packet of the flow's client would have the flow looked for.
+#[inline(always)]
+fn may_be_remembered(key: &FlowKey) -> bool {
+    let service = maps::service(key.service);
+    service.remembers_all()
+        || !service.is_usual()
+        || select::slot_at_once(key.service, key.client, key.client_port).has_changed()
 }
 
 #[inline(always)]

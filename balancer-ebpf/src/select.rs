@@ -6,10 +6,11 @@
 use balancer_common::{
     DropReason,
     abi::{
-        self, Address, AffinityKind, Backend, ClientKey, Flow, FlowKey, Owner, Reason, Service, TablePlace, Tick,
-        Tracking, WhenDown, protocol,
+        self, Address, AffinityKind, Backend, ClientKey, Flow, FlowKey, Owner, Port, Reason, Service, Slot, TablePlace,
+        Tick, Tracking, WhenDown, protocol,
     },
     affinity::{self, Identity, Memory, Sender, Standing, tcp},
+    hash,
     packet::Headers,
     stand_in::Circle,
 };
@@ -70,6 +71,14 @@ fn identity(service: &Service, key: &FlowKey) -> Identity {
 #[inline(always)]
 pub(crate) fn slot_of(service: &Service, key: &FlowKey) -> u32 {
     identity(service, key).slot(maps::table(key.service).slots)
+}
+
+/// What the Maglev table of a service with this index, whose affinity is that of the connection and that has no pins, holds for a
+/// client.
+#[inline(always)]
+pub(crate) fn slot_at_once(service: u32, client: Address, port: Port) -> Slot {
+    let table = maps::table(service);
+    maps::slot(table, hash::scale(hash::client(client, port), table.slots))
 }
 
 impl Selection {

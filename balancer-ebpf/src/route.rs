@@ -22,22 +22,10 @@ const AF_INET6: u8 = 10;
 /// Where a packet from `source` to the destination in `headers` leaves the host.
 #[inline(always)]
 pub(crate) fn next_hop(packet: &XdpPacket<'_>, headers: &Headers, source: Address) -> Result<NextHop, DropReason> {
-    let epoch = maps::route_epoch();
-    let ingress = packet.ingress();
-    let route = maps::cached_route(place(headers)).ok_or(DropReason::Internal)?;
-
-    if !is_valid(route, headers, source, ingress, epoch) {
-        let (next_hop, mtu) = look_up(packet, headers, source, ingress)?;
-        *route = Route {
-            destination: headers.destination,
-            source,
-            next_hop,
-            epoch,
-            mtu,
-            ingress,
-            protocol: headers.protocol as u32,
-        };
-    }
+    let route = match remembered(packet, headers, source) {
+        Some(route) => route,
+        None => look_up_anew(packet, headers, source)?,
+    };
     size::check(headers, headers.length, route.mtu)?;
     Ok(route.next_hop)
 }
@@ -45,14 +33,44 @@ pub(crate) fn next_hop(packet: &XdpPacket<'_>, headers: &Headers, source: Addres
 /// The way that this CPU remembers for a packet from `source` to the destination in `headers`.
 #[inline(always)]
 pub(crate) fn remembered(packet: &XdpPacket<'_>, headers: &Headers, source: Address) -> Option<&'static Route> {
-    let route: &Route = maps::cached_route(place(headers))?;
-    is_valid(route, headers, source, packet.ingress(), maps::route_epoch()).then_some(route)
+    let (ingress, epoch) = (packet.ingress(), maps::route_epoch());
+    let [first, second] = places(headers);
+    let route: &Route = maps::cached_route(first)?;
+    if is_valid(route, headers, source, ingress, epoch) {
+        return Some(route);
+    }
+    let route: &Route = maps::cached_route(second)?;
+    is_valid(route, headers, source, ingress, epoch).then_some(route)
 }
 
-/// Where in the cache the way to the destination is.
+/// Asks the kernel for the way, and remembers it beside the one that was remembered there last.
 #[inline(always)]
-const fn place(headers: &Headers) -> u32 {
-    hash::scale(hash::client(headers.destination, ANY_PORT), ROUTE_CACHE)
+fn look_up_anew(packet: &XdpPacket<'_>, headers: &Headers, source: Address) -> Result<&'static Route, DropReason> {
+    // If the state changes while the kernel answers, the answer is void.
+    let epoch = maps::route_epoch();
+    let ingress = packet.ingress();
+    let (next_hop, mtu) = look_up(packet, headers, source, ingress)?;
+    let [first, second] = places(headers);
+    let second = maps::cached_route(second).ok_or(DropReason::Internal)?;
+    let first = maps::cached_route(first).ok_or(DropReason::Internal)?;
+    *second = *first;
+    *first = Route {
+        destination: headers.destination,
+        source,
+        next_hop,
+        epoch,
+        mtu,
+        ingress,
+        protocol: headers.protocol as u32,
+    };
+    Ok(first)
+}
+
+/// The two places in the cache where the way to the destination may be.
+#[inline(always)]
+const fn places(headers: &Headers) -> [u32; 2] {
+    let pair = hash::scale(hash::client(headers.destination, ANY_PORT), ROUTE_CACHE / 2);
+    [2 * pair, 2 * pair + 1]
 }
 
 #[inline(always)]

@@ -74,7 +74,7 @@ pub(crate) fn forward(
             service.forwarding().replies_return(),
         );
     }
-    inbound::count(headers, index, backend_index, begins_flow);
+    inbound::count(headers, backend_index, begins_flow);
     Some(Ok(Verdict::Send {
         interface: backend.next_hop.interface,
     }))

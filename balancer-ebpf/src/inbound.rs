@@ -40,7 +40,7 @@ pub(crate) fn forward(packet: &mut XdpPacket<'_>, headers: &Headers, service: u3
 
     remember(&key, headers, record, &selection, backend.incarnation);
     let begins_flow = selection.begins_flow && headers.fragment.piece != Piece::Later;
-    count(headers, service, selection.index, begins_flow);
+    count(headers, selection.index, begins_flow);
     Ok(Verdict::Send {
         interface: backend.next_hop.interface,
     })
@@ -110,10 +110,12 @@ pub(crate) fn first_of_flow(headers: &Headers, owner: Owner) -> Flow {
     }
 }
 
-/// Counts a packet that is forwarded.
+/// Counts a packet that is forwarded to a backend.
 #[inline(always)]
-pub(crate) fn count(headers: &Headers, service: u32, backend: u32, new_flow: bool) {
-    let counters = maps::counters();
-    counters.service(service).add_packet(headers.length, new_flow);
-    counters.backend(backend).add_packet(headers.length, new_flow);
+pub(crate) fn count(headers: &Headers, backend: u32, begins_flow: bool) {
+    let counters = maps::counters(backend);
+    counters.add_packet(headers.length);
+    if begins_flow {
+        counters.add_flow();
+    }
 }

@@ -84,7 +84,7 @@ fn send(
     )
     .ok_or(DropReason::Malformed)?;
     rewrite::address_frame(packet, next_hop).ok_or(DropReason::Malformed)?;
-    count(headers, flow.service, flow.backend);
+    count(headers, flow.backend);
     Ok(Verdict::Send {
         interface: next_hop.interface,
     })
@@ -127,10 +127,10 @@ fn flow_found_by(
     } else {
         None
     };
-    let (service, service_port) = match shared {
-        Some(flow) => (flow.service, flow.service_port),
-        None if backend.reply_port == ANY_PORT => (backend.service, headers.ports.source),
-        None => (backend.service, backend.reply_port),
+    let (service, service_port, index) = match shared {
+        Some(flow) => (flow.service, flow.service_port, flow.backend),
+        None if backend.reply_port == ANY_PORT => (backend.service, headers.ports.source, index),
+        None => (backend.service, backend.reply_port, index),
     };
     let key = FlowKey {
         client: headers.destination,
@@ -189,8 +189,6 @@ fn reverse_key(headers: &Headers) -> ReverseKey {
 }
 
 #[inline(always)]
-fn count(headers: &Headers, service: u32, backend: u32) {
-    let counters = maps::counters();
-    counters.service(service).add_reply(headers.length);
-    counters.backend(backend).add_reply(headers.length);
+fn count(headers: &Headers, backend: u32) {
+    maps::counters(backend).add_reply(headers.length);
 }

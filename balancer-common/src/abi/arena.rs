@@ -5,7 +5,7 @@
 
 use core::{marker::PhantomData, ops::Range};
 
-use super::{Backend, CpuTraffic, Endpoint, Load, Service, TablePlace};
+use super::{Backend, CpuTraffic, Endpoint, Load, Service, TablePlace, Traffic};
 
 /// Bytes of addresses.
 pub const SIZE: u64 = 1 << 32;
@@ -53,6 +53,8 @@ pub const PREVIOUS_TABLES: Region<TablePlace> = Region::new(0x0180_0000, 0x0200_
 pub const LOADS: Region<Load> = Region::new(0x0200_0000, 0x0400_0000);
 /// One number: that of the present state of routes and neighbours.
 pub const ROUTE_EPOCH: Region<u32> = Region::new(0x0400_0000, 0x0400_0000 + PAGE);
+/// What services, by their indices, have seen by backends that have left them. For the daemon alone.
+pub const EARLIER_TRAFFIC: Region<Traffic> = Region::new(0x0500_0000, 0x0800_0000);
 /// Backends by their indices.
 pub const BACKENDS: Region<Backend> = Region::new(0x0800_0000, 0x1000_0000);
 /// The seeds of the [endpoint table](crate::perfect_hash) by bucket.
@@ -90,12 +92,13 @@ mod tests {
             region(&PREVIOUS_TABLES, services),
             region(&LOADS, backends),
             region(&ROUTE_EPOCH, 1),
+            region(&EARLIER_TRAFFIC, services),
             region(&BACKENDS, backends),
             region(&ENDPOINT_SEEDS, endpoints / 4),
             region(&SHORTCUTS, crate::shortcuts::PLACES),
             region(&ENDPOINTS, endpoints),
-            // Of more than 600 CPUs with as many services and backends as by default.
-            region(&COUNTERS, 600 * (4_096 + 16_384)),
+            // Of more than 700 CPUs with as many backends as by default.
+            region(&COUNTERS, 700 * 16_384),
             (TABLE_PAGES.start * PAGE, u32::MAX),
         ];
         assert!(regions.is_sorted_by(|before, after| before.1 <= after.0));

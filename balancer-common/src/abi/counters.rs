@@ -2,7 +2,7 @@
 
 use super::{arena, record};
 
-/// What one CPU has seen of a service or of a backend. Bytes are those of the IP packet as it arrived, header included
+/// What was seen of a backend, or of a service: the sum over its backends, those it once had among them. Bytes are those of the IP packet as it arrived, header included
 /// (IPv4 total length; IPv6 payload length plus 40), so they match what the two ends count whatever the link adds.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -32,10 +32,15 @@ record!(
 impl Traffic {
     /// Counts a packet of `length` bytes from a client.
     #[inline(always)]
-    pub const fn add_packet(&mut self, length: u32, begins_flow: bool) {
+    pub const fn add_packet(&mut self, length: u32) {
         self.packets += 1;
         self.bytes += length as u64;
-        self.new_flows += begins_flow as u64;
+    }
+
+    /// Counts a flow that begins.
+    #[inline(always)]
+    pub const fn add_flow(&mut self) {
+        self.new_flows += 1;
     }
 
     /// Counts a packet of `length` bytes to a client.
@@ -57,34 +62,25 @@ pub struct CpuTraffic {
 }
 record!(CpuTraffic { traffic, _padding }, 64);
 
-/// Where counters stand: of each CPU those of the services by index, then those of the backends, then nothing up to the next page.
+/// Where counters stand: of each CPU those of the backends by index, then nothing up to the next page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CounterLayout {
-    /// How many service indices there are.
-    pub services: u32,
     /// How many counters each CPU has.
     pub of_cpu: u32,
 }
 
 impl CounterLayout {
-    /// For so many indices of services and backends.
-    pub const fn new(services: u32, backends: u32) -> Self {
+    /// For so many indices of backends.
+    pub const fn new(backends: u32) -> Self {
         Self {
-            services,
-            of_cpu: (services + backends).next_multiple_of(arena::PAGE / size_of::<CpuTraffic>() as u32),
+            of_cpu: backends.next_multiple_of(arena::PAGE / size_of::<CpuTraffic>() as u32),
         }
-    }
-
-    /// The number of a CPU's counters of a service.
-    #[inline(always)]
-    pub const fn of_service(self, cpu: u32, index: u32) -> u32 {
-        cpu * self.of_cpu + index
     }
 
     /// The number of a CPU's counters of a backend.
     #[inline(always)]
     pub const fn of_backend(self, cpu: u32, index: u32) -> u32 {
-        cpu * self.of_cpu + self.services + index
+        cpu * self.of_cpu + index
     }
 }
 
@@ -116,8 +112,9 @@ mod tests {
     #[test]
     fn packets_and_replies_are_counted_apart() {
         let mut traffic = Traffic::default();
-        traffic.add_packet(60, true);
-        traffic.add_packet(1_500, false);
+        traffic.add_packet(60);
+        traffic.add_flow();
+        traffic.add_packet(1_500);
         traffic.add_reply(40);
         assert_eq!(
             traffic,
@@ -146,13 +143,12 @@ mod tests {
 
     #[test]
     fn nobody_shares_counters_and_no_cpus_share_a_page() {
-        let (services, backends, cpus) = (5_u32, 70_u32, 3_u32);
-        let layout = CounterLayout::new(services, backends);
+        let (backends, cpus) = (70_u32, 3_u32);
+        let layout = CounterLayout::new(backends);
         let mut numbers = BTreeSet::new();
         for cpu in 0..cpus {
-            numbers.extend((0..services).map(|index| layout.of_service(cpu, index)));
             numbers.extend((0..backends).map(|index| layout.of_backend(cpu, index)));
-            assert_eq!(numbers.len(), ((cpu + 1) * (services + backends)) as usize);
+            assert_eq!(numbers.len(), ((cpu + 1) * backends) as usize);
             assert!(numbers.last() < Some(&((cpu + 1) * layout.of_cpu)));
         }
         assert!((layout.of_cpu * size_of::<CpuTraffic>() as u32).is_multiple_of(arena::PAGE));

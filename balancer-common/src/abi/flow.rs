@@ -182,6 +182,8 @@ record!(
 pub struct ReverseFlow {
     /// The service's index.
     pub service: u32,
+    /// The index of its backend.
+    pub backend: u32,
     /// The port of the VIP, network order.
     pub service_port: Port,
     /// Always zero.
@@ -190,8 +192,9 @@ pub struct ReverseFlow {
 record!(
     ReverseFlow {
         service,
+        backend,
         service_port,
         _padding
     },
-    8
+    12
 );

@@ -63,7 +63,7 @@ extern "C" fn prepare_to_forward(
         headers,
         key,
         service,
-        backend,
+        (index, backend),
     ))
 }
 
@@ -73,10 +73,10 @@ fn prepare_any(
     headers: &Headers,
     key: &FlowKey,
     service: &Service,
-    backend: &Backend,
+    (index, backend): (u32, &Backend),
 ) -> Result<(), DropReason> {
     match service.forwarding() {
-        Forwarding::Nat => nat::prepare(packet, headers, key, backend),
+        Forwarding::Nat => nat::prepare(packet, headers, key, index, backend),
         Forwarding::Dsr => dsr::prepare(packet, headers, backend),
         Forwarding::Ipip => tunnel::prepare(packet, headers, backend, Encapsulation::Ipip),
         Forwarding::Gue => tunnel::prepare(packet, headers, backend, Encapsulation::Gue),

@@ -14,11 +14,12 @@ pub(super) fn prepare(
     packet: &mut XdpPacket<'_>,
     headers: &Headers,
     key: &FlowKey,
+    index: u32,
     backend: &Backend,
 ) -> Result<(), DropReason> {
     let port = translate(packet, headers, backend)?;
     if backend.flags.contains(BackendFlags::SHARED_ENDPOINT) {
-        remember_way_back(headers, key, backend.address, port);
+        remember_way_back(headers, key, index, (backend.address, port));
     }
     Ok(())
 }
@@ -41,18 +42,19 @@ pub(super) fn translate(packet: &mut XdpPacket<'_>, headers: &Headers, backend: 
     Ok(port)
 }
 
-/// Notes which service port the flow's replies belong to, since the backend's address and port do not tell.
+/// Notes which service port and backend the flow's replies belong to, since the backend's address and port do not tell.
 #[inline(always)]
-fn remember_way_back(headers: &Headers, key: &FlowKey, backend: Address, backend_port: Port) {
+fn remember_way_back(headers: &Headers, key: &FlowKey, index: u32, (address, backend_port): (Address, Port)) {
     let reverse_key = ReverseKey {
         client: key.client,
-        backend,
+        backend: address,
         client_port: key.client_port,
         backend_port,
         protocol: headers.protocol as u32,
     };
     let flow = ReverseFlow {
         service: key.service,
+        backend: index,
         service_port: key.service_port,
         _padding: [0; 2],
     };

@@ -36,7 +36,7 @@ fn send(packet: &mut XdpPacket<'_>, headers: &Headers) -> Result<Verdict, DropRe
     replace_ends(packet, headers)?;
     let passage = maps::passage().ok_or(DropReason::Internal)?;
     rewrite::address_frame(packet, &passage.next_hop).ok_or(DropReason::Malformed)?;
-    count(headers, passage.service, passage.backend);
+    count(headers, passage.backend);
     Ok(Verdict::Send {
         interface: passage.next_hop.interface,
     })

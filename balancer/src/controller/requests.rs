@@ -76,7 +76,11 @@ impl Controller {
     fn answer_service(&self, name: &str, flows: &FlowCounts) -> anyhow::Result<Response> {
         let service = resolve::service(&self.intent.running, name)?;
         Ok(Response::Service(ServiceDetail {
-            service: self.service(service, &self.dataplane.state().index)?,
+            service: self.service(
+                service,
+                &self.dataplane.state().index,
+                &self.dataplane.service_traffic()?,
+            ),
             backends: self.backends(Some(name), flows)?,
             configuration: config::export_service(service),
         }))

@@ -110,17 +110,20 @@ impl Controller {
 
     pub(super) fn services(&self) -> anyhow::Result<Vec<ServiceView>> {
         let known = &self.dataplane.state().index;
+        let traffic = self.dataplane.service_traffic()?;
         let services = self.intent.running.services.iter();
-        services.map(|service| self.service(service, known)).collect()
+        Ok(services.map(|service| self.service(service, known, &traffic)).collect())
     }
 
-    pub(super) fn service(&self, service: &Service, known: &Index) -> anyhow::Result<ServiceView> {
-        let traffic = match known.services.get(service.name.as_str()) {
-            Some(&index) => self.dataplane.service_traffic(index)?,
-            None => Traffic::default(),
-        };
+    /// One service, where `traffic` is that of all by index.
+    pub(super) fn service(&self, service: &Service, known: &Index, traffic: &[Traffic]) -> ServiceView {
+        let index = known.services.get(service.name.as_str());
+        let traffic = index
+            .and_then(|&index| traffic.get(index as usize))
+            .copied()
+            .unwrap_or_default();
         let up = service.backends.iter().filter(|backend| self.is_up(service, backend));
-        Ok(ServiceView {
+        ServiceView {
             name: service.name.clone(),
             address: service.address,
             ports: service.ports.clone(),
@@ -134,7 +137,7 @@ impl Controller {
             new_flows: traffic.new_flows,
             reply_packets: traffic.reply_packets,
             reply_bytes: traffic.reply_bytes,
-        })
+        }
     }
 
     /// The backends of one service, or of all.

@@ -68,16 +68,16 @@ impl Dataplane {
             Operation::RenameBackend { index, name } => maps.backend_names.set(*index, Name::new(name), 0)?,
             Operation::WriteBackend { index, record } => maps.backends.set(*index, record)?,
             Operation::ReleaseBackend { index } => {
-                let incarnation = self
-                    .state
-                    .backends
-                    .get(index)
-                    .map_or(0, |backend| backend.record.incarnation);
+                let last = self.state.backends.get(index).map(|backend| backend.record);
                 let record = Backend {
-                    incarnation,
+                    incarnation: last.map_or(0, |last| last.incarnation),
                     ..Backend::VACANT
                 };
+                // Before, so that nothing is lost if this process is killed between the two, and after, since packets go on.
+                let keep_counters = || last.map_or(Ok(()), |last| maps.counters.keep(last.service, *index));
+                keep_counters()?;
                 maps.backends.set(*index, &record)?;
+                keep_counters()?;
                 maps.loads.set(*index, &Load::default())?;
                 maps.backend_names.set(*index, Name::FREE, 0)?;
             }

@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use aya::util::nr_cpus;
 use balancer_common::{
     DropReason, Event,
-    abi::{CounterLayout, CpuTraffic, Failures, TablePlace, Traffic, arena::COUNTERS},
+    abi::{
+        CounterLayout, CpuTraffic, Failures, TablePlace, Traffic,
+        arena::{COUNTERS, EARLIER_TRAFFIC},
+    },
 };
 
 use super::{
@@ -14,9 +17,10 @@ use super::{
     arena::{Arena, Records},
 };
 
-/// What the CPUs count of services and backends.
+/// What the CPUs count of backends, and what services have seen by those that have left them.
 pub(super) struct Counters {
     records: Records<CpuTraffic>,
+    earlier: Records<Traffic>,
     layout: CounterLayout,
     /// How many there can be.
     cpus: u32,
@@ -34,51 +38,61 @@ impl Counters {
             .filter(|&count| count <= COUNTERS.capacity());
         let count = count.with_context(|| {
             format!(
-                "{cpus} CPUs cannot count so many services and backends: lower dataplane.max_services and max_backends to {} \
-                 together",
+                "{cpus} CPUs cannot count so many backends: lower dataplane.max_backends to {}",
                 COUNTERS.capacity() / cpus
             )
         })?;
         Ok(Self {
             records: arena.records(&COUNTERS, count)?,
+            earlier: arena.records(&EARLIER_TRAFFIC, capacity.services)?,
             layout,
             cpus,
         })
     }
 
-    fn of_service(&self, index: u32) -> anyhow::Result<Traffic> {
-        self.sum(|cpu| self.layout.of_service(cpu, index))
-    }
-
     fn of_backend(&self, index: u32) -> anyhow::Result<Traffic> {
-        self.sum(|cpu| self.layout.of_backend(cpu, index))
+        (0..self.cpus)
+            .map(|cpu| Ok(self.records.get(self.layout.of_backend(cpu, index))?.traffic))
+            .sum()
     }
 
-    /// Sets those of a service to zero. It has memory for them from then on.
+    /// Sets those of a service to zero.
     pub(super) fn reset_service(&self, index: u32) -> anyhow::Result<()> {
-        self.reset(|cpu| self.layout.of_service(cpu, index))
+        self.earlier.set(index, &Traffic::default())
     }
 
     /// Sets those of a backend to zero. It has memory for them from then on.
     pub(super) fn reset_backend(&self, index: u32) -> anyhow::Result<()> {
-        self.reset(|cpu| self.layout.of_backend(cpu, index))
+        (0..self.cpus).try_for_each(|cpu| {
+            let number = self.layout.of_backend(cpu, index);
+            self.records.set(number, &CpuTraffic::default())
+        })
     }
 
-    fn sum(&self, number: impl Fn(u32) -> u32) -> anyhow::Result<Traffic> {
-        (0..self.cpus)
-            .map(|cpu| Ok(self.records.get(number(cpu))?.traffic))
-            .sum()
-    }
-
-    fn reset(&self, number: impl Fn(u32) -> u32) -> anyhow::Result<()> {
-        (0..self.cpus).try_for_each(|cpu| self.records.set(number(cpu), &CpuTraffic::default()))
+    /// Has a service keep what a backend that leaves it has seen.
+    pub(super) fn keep(&self, service: u32, backend: u32) -> anyhow::Result<()> {
+        let mut earlier = self.earlier.get(service)?;
+        earlier += self.of_backend(backend)?;
+        self.earlier.set(service, &earlier)?;
+        self.reset_backend(backend)
     }
 }
 
 impl Dataplane {
-    /// The counters of a service, summed over the CPUs.
-    pub fn service_traffic(&self, index: u32) -> anyhow::Result<Traffic> {
-        self.maps.counters.of_service(index)
+    /// The counters of all services by index, summed over the CPUs and over the backends, those that have left among them.
+    pub fn service_traffic(&self) -> anyhow::Result<Vec<Traffic>> {
+        let mut traffic = vec![Traffic::default(); self.capacity.services as usize];
+        for &index in self.state.services.keys() {
+            if let Some(traffic) = traffic.get_mut(index as usize) {
+                *traffic = self.maps.counters.earlier.get(index)?;
+            }
+        }
+        for (&index, backend) in &self.state.backends {
+            if let Some(traffic) = traffic.get_mut(backend.record.service as usize) {
+                *traffic += self.maps.counters.of_backend(index)?;
+            }
+        }
+        Ok(traffic)
     }
 
     /// The counters of all backends by index, summed over the CPUs.

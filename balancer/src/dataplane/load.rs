@@ -80,7 +80,6 @@ fn load_programs(pins: &Pins, capacity: Capacity, telling: Telling, programs: &[
         .override_global("OPENING_LIFETIME", &lifetimes.opening, true)
         .override_global("HALF_CLOSED_LIFETIME", &lifetimes.half_closed, true)
         .override_global("CLOSED_LIFETIME", &lifetimes.closed, true)
-        .override_global("COUNTERS_OF_SERVICES", &counters.services, true)
         .override_global("COUNTERS_OF_CPU", &counters.of_cpu, true)
         .override_global("FLOW_PAGES", &flow_pages, true)
         .override_global("FLOW_SECRET", &flow_secret, true)

@@ -50,7 +50,7 @@ impl Capacity {
 
     /// Where counters stand.
     pub(super) const fn counters(self) -> CounterLayout {
-        CounterLayout::new(self.services, self.backends)
+        CounterLayout::new(self.backends)
     }
 
     /// The maps whose size follows from the configuration.

@@ -89,10 +89,11 @@ impl Ledger {
 
     pub(super) fn read(dataplane: &Dataplane) -> Self {
         let state = dataplane.state();
-        let services = state.services.iter().map(|(&index, service)| {
-            let traffic = dataplane.service_traffic(index).expect("the index is in use");
-            (service.name.clone(), traffic)
-        });
+        let of_services = dataplane.service_traffic().expect("every service has counters");
+        let services = state
+            .services
+            .iter()
+            .map(|(&index, service)| (service.name.clone(), of_services[index as usize]));
         let backends = state.backends.iter().map(|(&index, backend)| {
             let service = &state.services[&backend.record.service];
             (index, format!("{}/{}", service.name, backend.name))

@@ -4,6 +4,7 @@ mod affinity;
 mod agreement;
 mod cases;
 mod clients;
+mod counters;
 mod decap;
 mod drops;
 mod dsr;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use balancer::reconcile::{DesiredBackend, DesiredService};
 use balancer_common::abi::{
-    BackendFlags,
+    BackendFlags, Tracking,
     protocol::{TCP, UDP},
 };
 use balancer_tests::packet::{Action, Host, Interface, Ledger, Packet, Transport, backend, replied, service};
@@ -51,15 +51,20 @@ fn api(family: Family, ports: &[u16], target: SocketAddr) -> DesiredService {
 
 #[test]
 fn replies_of_a_backend_of_two_services_carry_the_address_that_the_client_knows() {
-    for family in FAMILIES {
+    let trackings = [Tracking::Full, Tracking::Changes, Tracking::None];
+    for (family, tracking) in FAMILIES
+        .into_iter()
+        .flat_map(|family| trackings.map(|tracking| (family, tracking)))
+    {
         Host::run(|host| {
             know_clients(host);
             let target = SocketAddr::new(family.backend, 8080);
-            host.serve([
+            let services = [
                 web(family, &[80, 443], target),
                 api(family, &[80], target),
                 service("udp", family.vip, UDP, &[80], [backend(target)]),
-            ]);
+            ];
+            host.serve(services.map(|service| DesiredService { tracking, ..service }));
             let conversations: Vec<_> = [
                 (Transport::ack(), family.vip, 80, "web"),
                 (Transport::ack(), family.vip, 443, "web"),

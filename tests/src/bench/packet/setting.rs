@@ -59,10 +59,11 @@ pub(super) struct Case {
 }
 
 /// What cases are called, in the order in which they are shown.
-pub(super) const CASES: [&str; 8] = [
+pub(super) const CASES: [&str; 9] = [
     "known 64",
     "known 64k",
     "known 500k",
+    "redirected 64",
     "new",
     "reply 64",
     "drop",
@@ -125,39 +126,39 @@ impl Setting {
             |transport: &Transport, port| Sample::request(transport.clone(), SocketAddr::new(self.vip(), port));
         let known = |flows| {
             (
+                Interface::BACKENDS,
                 request(&next, KNOWN).of_flows(flows),
                 Some(request(&first, KNOWN).of_flows(flows)),
             )
         };
+        let (_, sample, begun_by) = known(64);
+        let redirected = (Interface::CLIENTS, sample.that_becomes(Action::Redirect), begun_by);
         let replying = SocketAddr::new(self.replying_backend().address.into(), REPLIES);
         let replied = (
-            Sample::reply(next.clone(), replying)
-                .of_flows(64)
-                .that_becomes(Action::Redirect),
+            Interface::CLIENTS,
+            Sample::reply(next.clone(), replying).of_flows(64),
             Some(request(&first, REPLIES).of_flows(64)),
         );
+        let stranger = Sample::request(next.clone(), SocketAddr::new(self.stranger(), KNOWN));
+        let other = |sample: Sample| (Interface::BACKENDS, sample, None);
         let cases = [
             known(64),
             known(1 << 16),
             known(1 << 19),
-            (request(&first, NEW).of_flows(ENDLESS), None),
+            redirected,
+            other(request(&first, NEW).of_flows(ENDLESS)),
             replied,
-            (request(&first, EMPTY).of_flows(64).that_becomes(Action::Drop), None),
-            (request(&next, NOT_SERVED).of_flows(64).that_becomes(Action::Pass), None),
-            (
-                Sample::request(next.clone(), SocketAddr::new(self.stranger(), KNOWN))
-                    .of_flows(64)
-                    .that_becomes(Action::Pass),
-                None,
-            ),
+            other(request(&first, EMPTY).of_flows(64).that_becomes(Action::Drop)),
+            other(request(&next, NOT_SERVED).of_flows(64).that_becomes(Action::Pass)),
+            other(stranger.of_flows(64).that_becomes(Action::Pass)),
         ];
         CASES
             .into_iter()
             .zip(cases)
-            .map(|(name, (sample, begun_by))| Case {
+            .map(|(name, (ingress, sample, begun_by))| Case {
                 name,
                 sample,
-                ingress: Interface::BACKENDS.index,
+                ingress: ingress.index,
                 begun_by,
             })
             .filter(|case| self.has_known_replies() || !case.name.starts_with("reply"))

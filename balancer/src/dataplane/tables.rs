@@ -48,12 +48,17 @@ pub struct Division {
 
 impl Division {
     fn of(slots: &[u32]) -> Self {
-        let mut division = Self::default();
-        for backend in slots {
-            division.total += 1;
-            *division.by_backend.entry(*backend).or_default() += 1;
+        let first = slots.iter().copied().min().unwrap_or_default();
+        let last = slots.iter().copied().max().unwrap_or_default();
+        // A map would take longer than all else that publishing a table takes.
+        let mut counts = vec![0; (last - first) as usize + 1];
+        for &backend in slots {
+            counts[(backend - first) as usize] += 1;
         }
-        division
+        Self {
+            total: counts.iter().sum(),
+            by_backend: (first..).zip(counts).filter(|&(_, count)| count > 0).collect(),
+        }
     }
 
     /// How many slots a backend index has.
@@ -233,5 +238,22 @@ impl Tables {
         self.divisions.remove(&index);
         self.handovers.remove(&index);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_division_counts_each_slot_once() {
+        let division = Division::of(&[7, 1_000_000, 0, 7, 9, 7]);
+        assert_eq!(division.total, 6);
+        assert_eq!(
+            [0, 7, 8, 9, 1_000_000].map(|backend| division.slots_of(backend)),
+            [1, 3, 0, 1, 1]
+        );
+        assert_eq!(division.by_backend.len(), 4);
+        assert_eq!(Division::of(&[]), Division::default());
     }
 }

@@ -2,8 +2,9 @@
 
 use super::{arena, record};
 
-/// What was seen of a backend, or of a service: the sum over its backends, those it once had among them. Bytes are those of the IP packet as it arrived, header included
-/// (IPv4 total length; IPv6 payload length plus 40), so they match what the two ends count whatever the link adds.
+/// What was seen of a backend, or of a service: the sum over its backends, those it once had among them. Bytes are those of the
+/// IP packet as it arrived, header included (IPv4 total length; IPv6 payload length plus 40), so they match what the two ends
+/// count whatever the link adds.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Traffic {

@@ -78,7 +78,7 @@ impl Setting {
         for forwarding in Forwarding::ALL {
             for protocol in [protocol::TCP, protocol::UDP] {
                 for ip in [4, 6] {
-                    for tracking in [Tracking::Full, Tracking::Changes] {
+                    for tracking in [Tracking::Full, Tracking::Changes, Tracking::None] {
                         // The configuration refuses it: the flow is where the addresses of a packet are.
                         if forwarding == Forwarding::FullNat && tracking != Tracking::Full {
                             continue;

@@ -15,6 +15,7 @@ use balancer_common::{
     flow_table::VACANT,
 };
 
+use super::control::timed;
 use crate::lab::{Arms, Balancer, Network, Service, UdpClient, eventually};
 
 const FLOWS: u32 = 1_000_000;
@@ -88,6 +89,16 @@ pub(super) fn run(rounds: usize) -> anyhow::Result<Figures> {
             durations.push(started.elapsed());
         }
     }
+    let restart = |_| {
+        timed(|| {
+            balancer.stop();
+            balancer.run();
+        })
+        .0
+    };
+    figures.push(("restart, 1,000,000 flows", (0..rounds).map(restart).collect()));
+    let kept = balancer.flows();
+    ensure!(kept >= u64::from(FLOWS), "{kept} flows are left after restarts");
     Ok(figures)
 }
 
